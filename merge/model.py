@@ -1,0 +1,143 @@
+"""What travels? The values of the journey, each made once, in one room, and only moving forward.
+
+Recipient (table) -> Letter (compose) -> Delivery (seal) -> Outcome (carrier)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from merge.errors import Problem
+
+
+class State(StrEnum):
+    """The visible states; every row is in exactly one of them (docs/promise.md)."""
+
+    INVALID = "invalid"
+    SKIPPED = "skipped"
+    WAITING = "waiting"
+    DEFERRED = "deferred"
+    FAILED = "failed"
+    SENT = "sent"
+    UNCERTAIN = "uncertain"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One row of the list.
+
+    `row` is the number that the spreadsheet shows, counted from 1 with the header in. `cells` maps
+    each column's name, as its header has it, to the text a person sees in the cell. `address` and `id`
+    are the raw texts of those two columns; `id` is None where the campaign names no id column.
+    `problems` are the reader's own remarks on this row (a cell too many, a missing cell).
+    """
+
+    row: int
+    cells: Mapping[str, str]
+    address: str
+    id: str | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A display name, possibly empty, and an address as it goes on the wire.
+
+    The domain is in A-labels (RFC 5890). A local part beyond ASCII stays as it is and needs a server
+    with SMTPUTF8 (RFC 6531).
+    """
+
+    name: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Who the servers are told (RFC 5321, 2.3.1): independent of what the headers say.
+
+    `sender` is the reverse-path without brackets, `recipients` the forward-paths, none of them twice.
+    """
+
+    sender: str
+    recipients: tuple[str, ...]
+
+    @property
+    def needs_smtputf8(self) -> bool:
+        """Whether an address goes beyond ASCII (RFC 6531)."""
+        return not (self.sender.isascii() and all(address.isascii() for address in self.recipients))
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """One file of one letter. `content_id`, without brackets, is set for images shown in the letter."""
+
+    name: str
+    media_type: str
+    content: bytes
+    content_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One personal letter, rendered and checked, not yet bytes.
+
+    `headers` are (name, value) pairs in the order of the wire, values as a person reads them; Bcc is
+    never among them. Address headers also stand in `mailboxes`, by lower-case header name.
+    At least one of `text` and `html` is set; line ends in both are LF.
+    """
+
+    key: str
+    row: int
+    envelope: Envelope
+    headers: tuple[tuple[str, str], ...]
+    mailboxes: Mapping[str, tuple[Mailbox, ...]]
+    text: str | None
+    html: str | None
+    attachments: tuple[Attachment, ...]
+    message_id: str
+    date: datetime
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An envelope and the exact bytes that go with it.
+
+    `content` is the message of RFC 5322: CRLF line ends, the last line complete, no dot-stuffing.
+    `message_id` is in angle brackets; it and `date` are the same on every attempt. `digest` is a hash
+    of what the person approved for this row (hexadecimal). `attempts` counts those already made;
+    `not_before` is the moment, in seconds since the epoch, before which a deferred row is not tried again.
+    """
+
+    key: str
+    row: int
+    envelope: Envelope
+    content: bytes
+    message_id: str
+    date: datetime
+    digest: str
+    attempts: int = 0
+    not_before: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one attempt came to.
+
+    `state` is SENT, FAILED, DEFERRED or UNCERTAIN. `stage` is the command that was answered: "MAIL",
+    "RCPT", "DATA" or "end of data". `code` is the reply code (RFC 5321, 4.2), `enhanced` the enhanced
+    status code (RFC 3463) where it agrees with it, `reply` the text: at most 500 characters, nothing
+    in it that a terminal would obey. `recipient` is the address that was refused, if one was.
+    """
+
+    key: str
+    row: int
+    state: State
+    stage: str
+    code: int | None = None
+    enhanced: str = ""
+    reply: str = ""
+    recipient: str = ""

@@ -1,0 +1,1 @@
+"""The SMTP wing: one conversation, from bytes to outcomes."""
