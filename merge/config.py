@@ -1,0 +1,210 @@
+"""What did the person ask for? campaign.toml, or a list and a letter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from merge.account import PACE_KEYS, PaceSettings, account_from_table
+from merge.errors import ConfigError, UsageError
+from merge.toml import Kinds, TomlFile, load_toml
+
+CAMPAIGN_FILE = "campaign.toml"
+
+_LETTER_NAMES = ("letter.md", "letter.html", "letter.mjml", "letter.txt", "mailmerge_template.txt")
+_LIST_NAMES = (
+    "people.csv",
+    "people.xlsx",
+    "people.tsv",
+    "people.ods",
+    "people.xls",
+    "mailmerge_database.csv",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RetrySettings:
+    """How often a row with a 4xx reply is tried, and when; `first` and `wait` are seconds."""
+
+    attempts: int = 5
+    first: float = 300.0
+    wait: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A campaign as the person describes it. Paths are absolute; the `_name`s are as they were written."""
+
+    folder: Path
+    list: Path
+    list_name: str
+    letter: Path
+    letter_name: str
+    sender: str = ""
+    account: str | Mapping[str, Any] | None = None
+    file: TomlFile = field(default_factory=lambda: TomlFile(CAMPAIGN_FILE), repr=False, compare=False)
+    edition: str = "1"
+    email_column: str = ""
+    id_column: str = ""
+    sheet: str = ""
+    header_row: int | None = None
+    encoding: str = ""
+    delimiter: str = ""
+    where: str = ""
+    files: Path | None = None
+    results: str = "results.csv"
+    pace: PaceSettings | None = None
+    retry: RetrySettings = field(default_factory=RetrySettings)
+
+
+_CAMPAIGN_KEYS: dict[str, Kinds] = {
+    "list": (str,),
+    "letter": (str,),
+    "from": (str,),
+    "account": (str, dict),
+    "edition": (str, int),
+    "columns": (dict,),
+    "pace": (dict,),
+    "retry": (dict,),
+    "sheet": (str,),
+    "header_row": (int,),
+    "encoding": (str,),
+    "delimiter": (str,),
+    "where": (str,),
+    "files": (str,),
+    "results": (str,),
+}
+_COLUMN_KEYS: dict[str, Kinds] = {"email": (str,), "id": (str,)}
+_RETRY_KEYS: dict[str, Kinds] = {
+    "attempts": (int,),
+    "first": (str, int, float),
+    "wait": (str, int, float),
+}
+
+
+def read_settings(paths: tuple[Path, ...]) -> Settings:
+    """Read the campaign in a folder, or the one that a list and a letter make.
+
+    `paths` is empty (the current folder), a folder, or (list, letter). Raises UsageError when the paths
+    are neither, ConfigError when campaign.toml cannot be followed or names files that are not there.
+    """
+    if len(paths) > 1:
+        return _pair(paths[0], paths[1])
+    folder = paths[0] if paths else Path()
+    if folder.is_file() and folder.name != CAMPAIGN_FILE:
+        raise UsageError(
+            f"{folder} is one file; a list and a letter are needed",
+            hint=f"name both (mergepost preview {folder} letter.md), or a campaign folder",
+        )
+    if folder.name == CAMPAIGN_FILE:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}", hint=f"make one with: mergepost init {folder}")
+    if not (folder / CAMPAIGN_FILE).is_file():
+        raise ConfigError(
+            f"there is no {CAMPAIGN_FILE} in {_shown(folder)}",
+            hint="start a campaign with: mergepost init\n"
+            "or name a list and a letter: mergepost preview people.csv letter.md",
+        )
+    return _from_table(folder, *load_toml(folder / CAMPAIGN_FILE, CAMPAIGN_FILE))
+
+
+def _pair(list_path: Path, letter_path: Path) -> Settings:
+    for path in (list_path, letter_path):
+        if not path.is_file():
+            raise UsageError(f"there is no file {path}", hint="name the list, then the letter")
+    folder = letter_path.resolve().parent
+    settings = Settings(
+        folder=folder,
+        list=list_path.resolve(),
+        list_name=str(list_path),
+        letter=letter_path.resolve(),
+        letter_name=str(letter_path),
+        edition=letter_path.name,
+    )
+    if not (folder / CAMPAIGN_FILE).is_file():
+        return settings
+    table, file = load_toml(folder / CAMPAIGN_FILE, CAMPAIGN_FILE)
+    named = table | {"list": str(settings.list), "letter": str(settings.letter)}
+    return replace(
+        _from_table(folder, named, file),
+        list_name=settings.list_name,
+        letter_name=settings.letter_name,
+        edition=f"{table['edition']}" if "edition" in table else settings.edition,
+    )
+
+
+def _from_table(folder: Path, table: dict[str, Any], check: TomlFile) -> Settings:
+    check.keys(table, _CAMPAIGN_KEYS)
+    columns = check.keys(table.get("columns", {}), _COLUMN_KEYS, "columns")
+    pace = check.keys(table.get("pace", {}), PACE_KEYS, "pace")
+    retry = check.keys(table.get("retry", {}), _RETRY_KEYS, "retry")
+    for key, value in pace.items():
+        if value <= 0:
+            check.refuse(key, f"{key} must be more than 0")
+    if isinstance(table.get("account"), dict):
+        account_from_table("account", table["account"], check)
+    list_name = table.get("list") or _find(folder, _LIST_NAMES, "list", check)
+    letter_name = table.get("letter") or _find(folder, _LETTER_NAMES, "letter", check)
+    paths = {}
+    for key, name in (("list", list_name), ("letter", letter_name)):
+        if name.startswith(("http://", "https://")):
+            check.refuse(
+                key,
+                f"the {key} is a web address; nothing is fetched from the network",
+                hint="in Google Sheets: File > Download > Comma-separated values; put that file here",
+            )
+        paths[key] = folder.resolve() / Path(name).expanduser()
+        if not paths[key].is_file():
+            found = get_close_matches(Path(name).name, [p.name for p in folder.iterdir()], 1, 0.5)
+            check.refuse(
+                key,
+                f"the {key} {name} is not there",
+                hint=f"did you mean {found[0]}?"
+                if found
+                else f"put it into {_shown(folder)}, or correct {key} =",
+            )
+    defaults = RetrySettings()
+    attempts = retry.get("attempts", defaults.attempts)
+    if attempts < 1:
+        check.refuse("attempts", "attempts must be at least 1")
+    return Settings(
+        folder=folder.resolve(),
+        list=paths["list"],
+        list_name=list_name,
+        letter=paths["letter"],
+        letter_name=letter_name,
+        sender=table.get("from", ""),
+        account=table.get("account"),
+        file=check,
+        edition=str(table.get("edition", "1")),
+        email_column=columns.get("email", ""),
+        id_column=columns.get("id", ""),
+        sheet=table.get("sheet", ""),
+        header_row=table.get("header_row"),
+        encoding=table.get("encoding", ""),
+        delimiter=table.get("delimiter", ""),
+        where=table.get("where", ""),
+        files=folder.resolve() / Path(table["files"]).expanduser() if "files" in table else None,
+        results=table.get("results", "results.csv"),
+        pace=PaceSettings(**pace) if pace else None,
+        retry=RetrySettings(
+            attempts=attempts,
+            first=check.duration("first", retry.get("first", defaults.first)),
+            wait=check.duration("wait", retry.get("wait", defaults.wait)),
+        ),
+    )
+
+
+def _find(folder: Path, names: tuple[str, ...], what: str, check: TomlFile) -> str:
+    found = [name for name in names if (folder / name).is_file()]
+    if len(found) != 1:
+        check.refuse(what, f"{what} = is missing", hint=f'{what} = "{found[0] if found else names[0]}"')
+    return found[0]
+
+
+def _shown(folder: Path) -> str:
+    return "this folder" if folder.resolve() == Path.cwd() else str(folder)
