@@ -1,0 +1,251 @@
+"""What is wrong with this campaign? Every row is looked at before anything is sent."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from merge.address import normalise, parse_mailbox
+from merge.errors import AddressError, ListError, Problem, Severity
+from merge.model import Recipient, State
+
+_KEPT_PER_KIND = 1_000
+
+
+class Examined(Protocol):
+    """What composing a row for its check brings to light."""
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with this row; errors make it invalid."""
+
+    @property
+    def to(self) -> str:
+        """The first address that the letter goes to."""
+
+    @property
+    def subject(self) -> str:
+        """The subject as the person will read it."""
+
+    @property
+    def digest(self) -> str:
+        """A hash of all that this person will get."""
+
+    @property
+    def size(self) -> int:
+        """About how many bytes the message will have."""
+
+
+class Register(Protocol):
+    """Where the rows are noted while they are checked."""
+
+    def seen(self, key: str) -> int | None:
+        """Return the row that has this key already in this pass."""
+
+    def add(  # noqa: PLR0913, PLR0917 - the columns of the record
+        self,
+        row: int,
+        key: str,
+        to: str,
+        state: State,
+        reason: str,
+        digest: str,
+        *,
+        duplicate: bool = False,
+    ) -> State:
+        """Note a row, and return the state it has now that its past is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """One letter of the list, as the plan shows it."""
+
+    row: int
+    to: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that the check found.
+
+    `problems` holds at most a thousand of each kind; `counts` counts them all, by (severity, kind).
+    `fingerprint` stands for exactly these letters to exactly these people. `size` is in bytes.
+    """
+
+    problems: tuple[Problem, ...]
+    counts: tuple[tuple[str, str, int], ...]
+    rows: int
+    invalid: int
+    fingerprint: str
+    size: int
+    first: Glance | None
+    last: Glance | None
+
+    @property
+    def errors(self) -> int:
+        """How many problems keep a row, or the letter, from being sent."""
+        return sum(number for severity, _, number in self.counts if severity == "error")
+
+    @property
+    def warnings(self) -> int:
+        """How many problems are worth a look, and no more."""
+        return sum(number for severity, _, number in self.counts if severity == "warning")
+
+    @property
+    def refuses_letter(self) -> bool:
+        """Whether something is wrong with the letter itself, so that no row can be sent."""
+        return any(problem.severity == "error" and problem.row is None for problem in self.problems)
+
+
+def row_key(recipient: Recipient) -> str:
+    """Return what identifies a row for ever: its id, or else its address, never its number.
+
+    Raises AddressError when it must be the address and that is none.
+    """
+    if recipient.id is not None:
+        return recipient.id.strip()
+    return normalise(parse_mailbox(recipient.address).address)
+
+
+def check(  # noqa: PLR0913 - each is one ingredient of a campaign
+    recipients: Iterable[Recipient],
+    *,
+    examine: Callable[[Recipient], Examined],
+    register: Register,
+    list_name: str,
+    general: Iterable[Problem] = (),
+    chosen: Callable[[Recipient], bool] = lambda _: True,
+) -> Findings:
+    """Look at every row, note each in the register, and return what was found.
+
+    `general` are the problems of the list and the letter as such; where one of them is an error, rows are
+    checked for their addresses only, because no letter can be made. `chosen` is the campaign's choice of
+    rows. Raises ListError when there is not a single row.
+    """
+    found = _Found(general)
+    letter_sound = not found.refused
+    identities = _Identities(register, list_name)
+    for recipient in recipients:
+        found.rows += 1
+        if not any(text.strip() for text in recipient.cells.values()):
+            register.add(recipient.row, "", "", State.SKIPPED, "empty row", "", duplicate=True)
+            continue
+        key, to, problems = identities.of(recipient)
+        if letter_sound and not chosen(recipient):
+            register.add(recipient.row, key, to, State.SKIPPED, "not chosen by where", "", duplicate=True)
+            continue
+        twin = next((problem for problem in problems if problem.kind == "duplicate"), None)
+        if twin and twin.severity == "warning" and recipient.id is None:
+            found.add(problems)
+            register.add(recipient.row, key, to, State.SKIPPED, twin.message, "", duplicate=True)
+            continue
+        examined = examine(recipient) if letter_sound else None
+        if examined:
+            address_known_bad = any(problem.kind == "address" for problem in problems)
+            problems += [p for p in examined.problems if not (address_known_bad and p.kind == "address")]
+        found.add(problems)
+        wrong = next((problem.message for problem in problems if problem.severity == "error"), "")
+        if wrong:
+            found.invalid += 1
+            register.add(recipient.row, key, to, State.INVALID, wrong, "", duplicate=True)
+        elif examined:
+            state = register.add(recipient.row, key, to, State.WAITING, "", examined.digest)
+            found.approve(key, examined.digest)
+            if state in (State.WAITING, State.DEFERRED):
+                found.letter(Glance(recipient.row, examined.to, examined.subject), examined.size)
+    if not found.rows:
+        raise ListError(f"{list_name} has no rows under its header", hint="add one row for each person")
+    return found.findings()
+
+
+class _Identities:
+    """Who each row is, and whether it was there before."""
+
+    def __init__(self, register: Register, list_name: str) -> None:
+        self._register = register
+        self._list_name = list_name
+        self._addresses: dict[int, int] = {}
+
+    def of(self, recipient: Recipient) -> tuple[str, str, list[Problem]]:
+        """Return the row's key and address, for an invalid row as far as they go, and what is wrong."""
+        problems = list(recipient.problems)
+        to = ""
+        try:
+            to = parse_mailbox(recipient.address).address
+        except AddressError as error:
+            problems.append(self._problem("error", "address", recipient, error.message, error.hint))
+        if recipient.id is None:
+            key = normalise(to) if to else recipient.address
+            if to and (twin := self._register.seen(key)) is not None:
+                words = f"same address as row {twin}"
+                problems.append(self._problem("warning", "duplicate", recipient, words))
+            return key, to or recipient.address, problems
+        key = recipient.id.strip()
+        if not key:
+            problems.append(self._problem("error", "id", recipient, "the id is empty"))
+        elif (twin := self._register.seen(key)) is not None:
+            words = f"the id {key} belongs to row {twin} already"
+            problems.append(self._problem("error", "id", recipient, words, "give each row an id of its own"))
+        elif to:
+            twin = self._addresses.setdefault(hash(normalise(to)), recipient.row)
+            if twin != recipient.row:
+                words = f"same address as row {twin}; both get a letter, because their ids differ"
+                problems.append(self._problem("warning", "duplicate", recipient, words))
+        return key, to or recipient.address, problems
+
+    def _problem(
+        self, severity: Severity, kind: str, recipient: Recipient, message: str, hint: str = ""
+    ) -> Problem:
+        value = recipient.id or "" if kind == "id" else recipient.address
+        return Problem(severity, kind, message, self._list_name, row=recipient.row, value=value, hint=hint)
+
+
+class _Found:
+    """The findings while they grow; bounded, however many rows are wrong."""
+
+    def __init__(self, general: Iterable[Problem]) -> None:
+        self.rows = self.invalid = 0
+        self._kept: list[Problem] = []
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._digest = hashlib.sha256()
+        self._size = 0
+        self._first: Glance | None = None
+        self._last: Glance | None = None
+        self.add(general)
+        self.refused = any(severity == "error" for severity, _ in self._counts)
+
+    def add(self, problems: Iterable[Problem]) -> None:
+        """Count problems, and keep those that someone may still read."""
+        for problem in problems:
+            kind = (problem.severity, problem.kind)
+            self._counts[kind] += 1
+            if self._counts[kind] <= _KEPT_PER_KIND:
+                self._kept.append(problem)
+
+    def approve(self, key: str, digest: str) -> None:
+        """Take a letter into the fingerprint."""
+        self._digest.update(f"{key}\0{digest}\n".encode("utf-8", "surrogatepass"))
+
+    def letter(self, glance: Glance, size: int) -> None:
+        """Count a letter that is to go out."""
+        self._size += size
+        self._last = glance
+        self._first = self._first or glance
+
+    def findings(self) -> Findings:
+        """Return the whole."""
+        text = self._digest.hexdigest()
+        return Findings(
+            problems=tuple(self._kept),
+            counts=tuple((*kind, number) for kind, number in self._counts.items()),
+            rows=self.rows,
+            invalid=self.invalid,
+            fingerprint=f"{text[:4]}-{text[4:6]}",
+            size=self._size,
+            first=self._first,
+            last=self._last,
+        )
