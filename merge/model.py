@@ -141,3 +141,29 @@ class Outcome:
     enhanced: str = ""
     reply: str = ""
     recipient: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the journal knows of one row of the list.
+
+    `time` is the moment of the last attempt and `due` that of the next, in seconds since the epoch.
+    `reason` says why a row is invalid or skipped, or why it was given up. `settled` is True for an
+    uncertain row about which the person has decided. `message_id` is in angle brackets, and empty as
+    long as no server was given the message.
+    """
+
+    row: int
+    key: str
+    to: str
+    state: State
+    code: int | None = None
+    enhanced: str = ""
+    reply: str = ""
+    attempts: int = 0
+    message_id: str = ""
+    time: float | None = None
+    due: float | None = None
+    settled: bool = False
+    reason: str = ""
+    stage: str = ""
