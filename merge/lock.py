@@ -1,0 +1,90 @@
+"""Does another run hold the campaign? A lock that the kernel lets go of when its holder dies.
+
+It is never on the journal itself: closing any handle of a file drops the process's POSIX locks on
+it, and SQLite opens and closes that file as it pleases. On POSIX the lock is on the folder, so no
+further file appears; where a folder cannot be locked (Windows, some network drives) it is on a file
+beside the journal.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from merge.errors import JournalError, LockedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_HELD = {errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
+
+
+class Lock:
+    """Holds the folder of `path` until `release`, or until the process ends, however it ends.
+
+    Raises LockedError when it is held already, JournalError when it cannot be locked at all.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._handle: int | None = _hold(path)
+        except OSError as error:
+            if error.errno in _HELD:
+                raise LockedError(
+                    f"another run is sending this campaign: {path.parent}",
+                    hint="wait until it is done; mergepost status shows how far it is",
+                ) from None
+            raise JournalError(
+                f"the folder {path.parent} cannot be locked: {error.strerror}",
+                hint="move the campaign to a folder on a local disk where you may write",
+            ) from error
+
+    def release(self) -> None:
+        """Let go; doing so twice is harmless."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            os.close(handle)
+
+
+def is_held(path: Path) -> bool:
+    """Whether some run holds the campaign whose journal is at `path`, at this very moment."""
+    try:
+        Lock(path).release()
+    except LockedError:
+        return True
+    except JournalError:
+        return False
+    return False
+
+
+def _or_close(handle: int, lock: Callable[[], object]) -> int:
+    try:
+        lock()
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _hold(path: Path) -> int:
+        handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        return _or_close(handle, lambda: msvcrt.locking(handle, msvcrt.LK_NBLCK, 1))
+
+else:
+    import fcntl
+
+    def _hold(path: Path) -> int:
+        handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return _or_close(handle, lambda: fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB))
+        except OSError as error:
+            if error.errno in _HELD:
+                raise
+        handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        return _or_close(handle, lambda: fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB))

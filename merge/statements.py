@@ -1,0 +1,127 @@
+"""What is said to the journal's database? Its schema, and every statement that `journal` makes."""
+
+VERSION = 1
+"""The number of the schema, kept in the file's user_version."""
+
+SCHEMA = """
+CREATE TABLE editions (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    forgotten REAL
+);
+CREATE TABLE meta (
+    edition INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (edition, name)
+) WITHOUT ROWID;
+CREATE TABLE rows (
+    id INTEGER PRIMARY KEY,
+    edition INTEGER NOT NULL REFERENCES editions,
+    key TEXT NOT NULL,
+    copy INTEGER NOT NULL,      -- 0: the row that counts; else the row number of a further row with this key
+    row INTEGER NOT NULL,
+    recipient TEXT NOT NULL,
+    listed TEXT NOT NULL,       -- what the list says: waiting, invalid, skipped; empty when gone from it
+    state TEXT NOT NULL,
+    settled INTEGER NOT NULL DEFAULT 0,
+    reason TEXT NOT NULL,
+    digest TEXT NOT NULL,       -- of what the list and the letter make of the row now
+    attempts INTEGER NOT NULL DEFAULT 0,
+    first REAL,                 -- seconds since the epoch, as are time and due
+    time REAL,
+    due REAL,
+    stage TEXT NOT NULL DEFAULT '',
+    code INTEGER,
+    enhanced TEXT NOT NULL DEFAULT '',
+    reply TEXT NOT NULL DEFAULT '',
+    message_id TEXT NOT NULL DEFAULT '',
+    date TEXT NOT NULL DEFAULT '',
+    given TEXT NOT NULL DEFAULT '',         -- digest of what a server was given
+    fingerprint TEXT NOT NULL DEFAULT '',   -- of the campaign when a server was given it
+    UNIQUE (edition, key, copy)
+);
+CREATE INDEX place ON rows (edition, row);
+CREATE INDEX tally ON rows (edition, listed, state, settled);
+CREATE INDEX in_flight ON rows (id) WHERE state = 'committing';
+CREATE TABLE attempts (
+    time REAL NOT NULL,
+    row INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    code INTEGER,
+    PRIMARY KEY (time, row)
+) WITHOUT ROWID;
+CREATE TRIGGER sent_is_final BEFORE UPDATE OF state ON rows
+    WHEN old.state = 'sent' AND new.state <> 'sent'
+    BEGIN SELECT raise(ABORT, 'a row that was sent stays sent'); END;
+CREATE TRIGGER attempted AFTER UPDATE OF time ON rows
+    BEGIN INSERT OR REPLACE INTO attempts VALUES (new.time, new.id, new.state, new.code); END;
+PRAGMA user_version = 1;
+"""
+
+STANDING = """
+SELECT state, attempts, due, date, CASE given WHEN '' THEN digest ELSE given END,
+       message_id, first, fingerprint, settled
+FROM rows WHERE edition = ? AND key = ? AND copy = 0
+"""
+RECORDS = """
+SELECT row, key, recipient, state, code, enhanced, reply, attempts, message_id, time, due,
+       settled, reason, stage
+FROM rows WHERE edition = ? AND listed > '' ORDER BY row, copy
+"""
+UNCERTAIN = """
+SELECT row, key, recipient, state, code, enhanced, reply, attempts, message_id, time, due,
+       settled, reason, stage
+FROM rows WHERE edition = ? AND listed > '' AND state = 'uncertain' AND settled = 0 ORDER BY row
+"""
+COMMITTING = """
+UPDATE rows SET state = 'committing', message_id = ?, date = ?, given = ?, fingerprint = ?
+WHERE edition = ? AND key = ? AND copy = 0 AND state IN ('waiting', 'deferred')
+"""
+OUTCOME = """
+UPDATE rows SET state = ?, settled = 0, stage = ?, code = ?, enhanced = ?, reply = ?, attempts = ?,
+       due = ?, first = coalesce(first, ?), time = ?, reason = ?
+WHERE edition = ? AND key = ? AND copy = 0
+"""
+DOUBT = """
+UPDATE rows SET state = 'uncertain', settled = 0, due = NULL, attempts = attempts + 1,
+       first = coalesce(first, :now), time = :now, stage = 'end of data', code = NULL, enhanced = '',
+       reply = '', reason = 'the run ended before an answer was on record'
+WHERE state = 'committing'
+"""
+AGAIN = """
+UPDATE rows SET state = 'waiting', settled = 0, due = NULL, reason = ''
+WHERE edition = :edition AND copy = 0 AND state = 'uncertain' AND listed = 'waiting'
+  AND (key = :key OR (:key IS NULL AND settled = 0))
+"""
+SKIP = """
+UPDATE rows SET settled = 1
+WHERE edition = :edition AND copy = 0 AND state = 'uncertain' AND listed > '' AND settled = 0
+  AND (key = :key OR :key IS NULL)
+"""
+RETRY_FAILED = """
+UPDATE rows SET state = 'waiting', attempts = 0, first = NULL, due = NULL, reason = ''
+WHERE edition = ? AND copy = 0 AND state = 'failed' AND listed = 'waiting'
+"""
+SEEN = "SELECT id, row FROM rows WHERE edition = ? AND key = ? AND copy = 0"
+ENROLLED = """
+SELECT id, row, recipient, listed, state, settled, reason, digest, given
+FROM rows WHERE edition = ? AND key = ? AND copy = ?
+"""
+ENROL = """
+INSERT INTO rows (edition, key, copy, row, recipient, listed, state, reason, digest)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+ENROL_AGAIN = """
+UPDATE rows SET row = ?, recipient = ?, listed = ?, state = ?, reason = ?, digest = ? WHERE id = ?
+"""
+COUNTS = "SELECT state, count(*) FROM rows WHERE edition = ? AND listed > '' GROUP BY state"
+NEXT_DUE = "SELECT min(due) FROM rows WHERE edition = ? AND listed > '' AND state = 'deferred'"
+RECENT = "SELECT time FROM attempts WHERE time > ? ORDER BY time"
+LISTED = "SELECT id, state FROM rows WHERE edition = ? AND listed > '' AND copy = 0"
+LISTED_NUMBER = "SELECT count(*) FROM rows WHERE edition = ? AND listed > '' AND copy = 0"
+GONE = "UPDATE rows SET listed = '' WHERE id = ?"
+EDITION = "SELECT id, forgotten FROM editions WHERE name = ?"
+NEW_EDITION = "INSERT OR IGNORE INTO editions (name) VALUES (?)"
+META = "SELECT value FROM meta WHERE edition = ? AND name = ?"
+SET_META = "INSERT OR REPLACE INTO meta VALUES (?, ?, ?)"
