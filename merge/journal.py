@@ -35,17 +35,19 @@ if TYPE_CHECKING:
 class Standing:
     """Where one row stands.
 
-    `due` and `first` (the first attempt) are in seconds since the epoch. `date` and `message_id` are
-    those that a server was given, None and "" before. `digest` is that of what a server was given, or
-    else that of the list; `fingerprint` is the campaign's at that time. `settled` means that the person
-    has decided to leave this uncertain row alone.
+    `row` is its number in the list as last enrolled, `digest` that of its letter then: what the person approved;
+    `given` is the digest of what a server was given, "" before. `due` and `first` (the first attempt) are in
+    seconds since the epoch. `date` and `message_id` are those that a server was given, None and "" before.
+    `fingerprint` is the campaign's at that time. `settled`: the person has decided to leave this uncertain row alone.
     """
 
+    row: int
     state: State
     attempts: int
     due: float | None
     date: datetime | None
     digest: str
+    given: str
     message_id: str
     first: float | None
     fingerprint: str
@@ -109,13 +111,15 @@ class View:
         )
         if found is None:
             return None
-        state, attempts, due, date, digest, message_id, first, fingerprint, settled = found
+        row, state, attempts, due, date, digest, given, message_id, first, fingerprint, settled = found
         return Standing(
+            row,
             self._visible(state),
             attempts,
             due,
             datetime.fromisoformat(date) if date else None,
             digest,
+            given,
             message_id,
             first,
             fingerprint,

@@ -60,8 +60,7 @@ PRAGMA user_version = 1;
 """
 
 STANDING = """
-SELECT state, attempts, due, date, CASE given WHEN '' THEN digest ELSE given END,
-       message_id, first, fingerprint, settled
+SELECT row, state, attempts, due, date, digest, given, message_id, first, fingerprint, settled
 FROM rows WHERE edition = ? AND key = ? AND copy = 0
 """
 RECORDS = """
