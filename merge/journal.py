@@ -35,10 +35,11 @@ if TYPE_CHECKING:
 class Standing:
     """Where one row stands.
 
-    `row` is its number in the list as last enrolled, `digest` that of its letter then: what the person approved;
-    `given` is the digest of what a server was given, "" before. `due` and `first` (the first attempt) are in
-    seconds since the epoch. `date` and `message_id` are those that a server was given, None and "" before.
-    `fingerprint` is the campaign's at that time. `settled`: the person has decided to leave this uncertain row alone.
+    `row` is its number in the list as last enrolled, `digest` that of its letter then: what the person
+    approved; `given` is the digest of what a server was given, "" before. `due` and `first` (the first
+    attempt) are in seconds since the epoch. `date` and `message_id` are those that a server was given,
+    None and "" before; `fingerprint` is the campaign's at that time. `settled` means that the person has
+    decided to leave this uncertain row alone.
     """
 
     row: int
