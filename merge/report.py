@@ -1,0 +1,102 @@
+"""Outcomes -> results.csv, JSON, the tally. What does the person get to see of what happened?"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+from collections import Counter
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from merge.errors import JournalError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from merge.model import Record, State
+
+COLUMNS = ("row", "key", "to", "state", "code", "reply", "attempts", "message_id", "time")
+
+_FORMULA = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+"""What a spreadsheet may take for the start of a formula, full-width forms included."""
+
+
+def safe(text: str) -> str:
+    """Return a text as a spreadsheet may have it: an apostrophe goes before what may start a formula."""
+    return f"'{text}" if text[:1] in _FORMULA else text
+
+
+def moment(seconds: float | None) -> str:
+    """Return a moment given in seconds since the epoch as ISO 8601 in UTC, to the second; "" for None."""
+    return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def values(record: Record) -> tuple[str, ...]:
+    """Return one row of results.csv, in the order of COLUMNS, every value safe in a spreadsheet.
+
+    `reply` is the server's, or else the reason why a row is invalid, skipped or given up.
+    """
+    code = " ".join(filter(None, (str(record.code or ""), record.enhanced)))
+    reply = "; ".join(filter(None, (record.reply, record.reason)))
+    plain = (str(record.row), record.key, record.to, record.state.value, code, reply, str(record.attempts))
+    return tuple(safe(text) for text in (*plain, record.message_id, moment(record.time)))
+
+
+def write_results(records: Iterable[Record], path: Path) -> None:
+    """Write results.csv: UTF-8 with a byte order mark, the old file replaced whole or not at all.
+
+    It is personal data, so its owner alone may read it. Raises JournalError when the disk does not take it.
+    """
+    with (
+        _replacing(path) as draft,
+        draft.open("w", encoding="utf-8-sig", errors="backslashreplace", newline="") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows(values(record) for record in records)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Give a file to write beside `path`; it takes the place of `path` when all went well."""
+    draft = path.with_name(path.name + ".part")
+    try:
+        draft.unlink(missing_ok=True)
+        draft.touch(mode=0o600, exist_ok=False)
+        yield draft
+        draft.replace(path)
+    except OSError as error:
+        raise JournalError(
+            f"{path} cannot be written: {error.strerror}",
+            hint="close it elsewhere or make room, then run mergepost status; the journal has everything",
+        ) from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def status(
+    counts: Mapping[State, int],
+    *,
+    campaign: str,
+    edition: str,
+    fingerprint: str,
+    next_step: str,
+) -> dict[str, Any]:
+    """Return what `mergepost status --json` prints: `states` has all seven and sums to `total`."""
+    return {
+        "campaign": campaign,
+        "edition": edition,
+        "fingerprint": fingerprint,
+        "total": sum(counts.values()),
+        "states": {state.value: number for state, number in counts.items()},
+        "next": next_step,
+    }
+
+
+def groups(records: Iterable[Record]) -> list[tuple[tuple[State, int | None, str], int]]:
+    """Group rows by state, code and enhanced code; return the groups with their sizes, largest first."""
+    return Counter((record.state, record.code, record.enhanced) for record in records).most_common()
