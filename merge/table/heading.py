@@ -1,0 +1,296 @@
+"""Which row names the columns, and which column holds the address?"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from merge.errors import ListError, Problem
+from merge.names import resolve, short_name
+from merge.table.values import Block, Columns, ListOptions
+
+SEARCHED_ROWS = 20
+"""How far down the header row is looked for."""
+
+SAMPLED_ROWS = 200
+"""How many rows are looked at to learn what a column holds."""
+
+_ADDRESS = re.compile(r"[^\s@,;<>()\"]+@[^\s@,;<>()\"]+\.[^\s@,;<>()\".]{2,}")
+_PARTLY = re.compile(r"(?:^|_)e?_?mails?(?:_|\d*$)|courriel|correo|e_?post|e_?mail_?adr|メール|邮箱|이메일")
+_WEAK = frozenset(
+    """
+    address adresse adres adress direccion direccio endereco indirizzo contact contacto contatto kontakt recipient
+    destinataire destinatario destinatari empfanger empfaenger ontvanger mottagare modtager to an login username
+    アドレス адрес адреса العنوان כתובת 地址
+    """.split(),  # noqa: SIM905 - a list of words reads better than its quotes
+)
+_EXACT = frozenset(
+    """
+    email e_mail mail emails e_mails mails email_address e_mail_address emailaddress mail_address mailaddress
+    email_addresses e_mail_addresses email_addr email_adress email_id e_mail_id emailid primary_email contact_email
+    your_email your_email_address internet_address smtp_address primary_smtp_address
+    e_mail_adresse email_adresse mail_adresse mailadresse emailadresse e_mailadresse e_mail_adressen
+    courriel courriels adresse_e_mail adresse_email adresse_mail adresse_courriel adresse_de_courriel mel
+    adresse_electronique adresse_mel
+    correo correo_electronico correo_e direccion_de_correo direccion_de_correo_electronico direccion_de_email
+    direccion_email direccion_electronica
+    endereco_de_email endereco_de_e_mail correio_eletronico correio_electronico endereco_eletronico
+    posta_elettronica indirizzo_email indirizzo_e_mail indirizzo_mail indirizzo_di_posta_elettronica
+    correu correu_electronic adreca_electronica adreca_de_correu
+    emailadres e_mailadres e_mail_adres mailadres
+    e_post epost e_postadress epostadress e_postadresse epostadresse mejladress mejl netfang tolvupostfang
+    sahkoposti sahkopostiosoite meil meiliaadress e_posti_aadress el_pastas el_pasto_adresas e_pasts
+    adres_e_mail adres_email adres_mailowy poczta poczta_elektroniczna adres_poczty_elektronicznej
+    e_mailova_adresa emailova_adresa mailova_adresa e_mail_cim email_cim e_mailcim emailcim
+    adresa_de_email adresa_email adresa_e_mail posta_electronica
+    e_posta eposta e_posta_adresi e_postasi adresa_e_poste e_naslov elektronicka_posta elektronska_posta
+    surel alamat_email emel e_mel alamat_emel thu_dien_tu dia_chi_email riomhphost ebost cyfeiriad_ebost
+    retposto retadreso helbide_elektronikoa barua_pepe
+    почта эл_почта электронная_почта адрес_электронной_почты электронный_адрес эл_адрес имейл емейл емэйл
+    пошта ел_пошта електронна_пошта електронна_адреса адреса_електронної_пошти електронна_поща имейл_адрес
+    е_пошта електронска_пошта имејл
+    ηλεκτρονικο_ταχυδρομειο ηλεκτρονικη_διευθυνση ηλεκτρονικό_ταχυδρομείο ηλεκτρονική_διεύθυνση
+    البريد_الالكتروني البريد_الإلكتروني بريد_الكتروني بريد_إلكتروني الايميل الإيميل ايميل إيميل
+    عنوان_البريد_الإلكتروني עنوان_البريد_الالكتروني
+    ایمیل پست_الکترونیک پست_الکترونیکی رایانامه آدرس_ایمیل
+    אימייל מייל דוא_ל דואל דואר_אלקטרוני כתובת_אימייל כתובת_מייל כתובת_דוא_ל
+    ईमेल ई_मेल ईमेल_पता อีเมล อีเมล์ ที่อยู่อีเมล
+    邮箱 电子邮箱 电子邮件 邮件 邮箱地址 邮件地址 电子邮件地址 电邮 信箱 電子郵件 電子信箱 電郵 電郵地址 電子郵件地址 郵箱
+    メール メールアドレス eメール eメールアドレス 電子メール 電子メールアドレス emailアドレス e_mailアドレス mailアドレス メアド
+    이메일 이메일_주소 이메일주소 메일 메일주소 전자우편 전자메일 메일_주소
+    """.split(),  # noqa: SIM905 - a list of words reads better than its quotes
+)
+"""What the column of the address is called, as short names, in the languages we know it in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """Where the header row is, and what it says.
+
+    `index` counts from 0 in the block that was searched. `places` are the positions of the columns whose
+    cells can be had by name; `email` and `id` are positions as well.
+    """
+
+    index: int
+    columns: Columns
+    width: int
+    places: tuple[int, ...]
+    email: int
+    id: int | None
+    problems: tuple[Problem, ...]
+
+
+def find_heading(head: Block, options: ListOptions, file: str) -> Heading:
+    """Find the header row among the first rows, and in it the columns that the campaign needs.
+
+    Raises ListError, with the first rows as its problems, when that takes a guess.
+    """
+    rows = [[cell.strip() for cell in row] for row in head.rows]
+    if not any(map(any, rows)):
+        raise ListError(f"{file} is empty", hint="the first row holds the names of the columns")
+    index = _header_index(rows, head.number, options, file)
+    names = list(rows[index])
+    while names and not names[-1]:
+        names.pop()
+    sample = [row for row in rows[index + 1 :] if any(row)][:SAMPLED_ROWS]
+    email = (
+        _column(names, options.email, "email", file)
+        if options.email
+        else _address_column(names, sample, file)
+    )
+    id_ = _column(names, options.id, "id", file) if options.id else None
+    places = tuple(place for place, name in enumerate(names) if name and names.count(name) == 1)
+    columns = Columns(
+        tuple(name for name in names if name),
+        names[email],
+        None if id_ is None else names[id_],
+        resolve(name for name in names if name).columns,
+    )
+    problems = _remarks(head, index, names, sample, options, file)
+    return Heading(index, columns, len(names), places, email, id_, tuple(problems))
+
+
+def _header_index(rows: list[list[str]], first: int, options: ListOptions, file: str) -> int:
+    if options.header_row is not None:
+        index = options.header_row - first
+        if not 0 <= index < len(rows) or not any(rows[index]):
+            raise ListError(
+                f"{file} has nothing in row {options.header_row}", hint="header_row counts from 1"
+            )
+        return index
+    searched = rows[:SEARCHED_ROWS]
+    if options.email:
+        wanted = short_name(options.email)
+        for index, row in enumerate(searched):
+            if options.email in row or (wanted and wanted in map(short_name, row)):
+                return index
+        raise _no_column(options.email, next(row for row in rows if any(row)), "email", file)
+    for index, row in enumerate(searched):
+        if any(short_name(cell) in _EXACT for cell in row):
+            return index
+    for index, row in enumerate(searched):
+        if (
+            any(_PARTLY.search(short_name(cell)) for cell in row if "@" not in cell)
+            and sum(map(bool, row)) > 1
+        ):
+            return index
+    return _row_above_addresses(rows, first, file)
+
+
+def _row_above_addresses(rows: list[list[str]], first: int, file: str) -> int:
+    with_address = next((i for i, row in enumerate(rows) if any(map(_ADDRESS.fullmatch, row))), None)
+    if with_address is None:
+        raise ListError(
+            f"no column of {file} holds e-mail addresses",
+            hint='name the column in campaign.toml: [columns] email = "..."',
+            problems=_first_rows(rows, first, file),
+        )
+    above = next((i for i in range(with_address - 1, -1, -1) if any(rows[i])), None)
+    if above is None:
+        raise ListError(
+            f"{file} has no row with the names of its columns: row {first + with_address} is a recipient already",
+            hint="put a row above it that names the columns, such as: email, first name",
+            problems=_first_rows(rows, first, file),
+        )
+    return above
+
+
+def _first_rows(rows: list[list[str]], first: int, file: str) -> list[Problem]:
+    return [
+        Problem("error", "heading", " | ".join(row), file=file, row=number)
+        for number, row in enumerate(rows[:3], first)
+        if any(row)
+    ]
+
+
+def _column(names: Sequence[str], wanted: str, key: str, file: str) -> int:
+    """Return the position of the column that the campaign names."""
+    same = [place for place, name in enumerate(names) if name == wanted.strip()]
+    same = same or [
+        place for place, name in enumerate(names) if name and short_name(name) == short_name(wanted)
+    ]
+    if not same:
+        raise _no_column(wanted, names, key, file)
+    if len(same) > 1:
+        raise ListError(
+            f"{file} has {len(same)} columns called {wanted}", hint="give each column a name of its own"
+        )
+    return same[0]
+
+
+def _no_column(wanted: str, names: Sequence[str], key: str, file: str) -> ListError:
+    by_fold = {short_name(name): name for name in names if name}
+    near = difflib.get_close_matches(short_name(wanted), by_fold, n=1)
+    hint = f"did you mean {by_fold[near[0]]}? " if near else ""
+    listed = ", ".join(name for name in names if name)
+    return ListError(
+        f"{file} has no column {wanted}, which [columns] {key} names",
+        hint=f"{hint}columns in {file}: {listed}",
+    )
+
+
+def _address_column(names: Sequence[str], sample: list[list[str]], file: str) -> int:
+    """Return the position of the address column: the best name, confirmed by what the column holds."""
+    shares = [_share(sample, place) for place in range(len(names))]
+    for kind in (_EXACT.__contains__, _PARTLY.search, _WEAK.__contains__):
+        named = [place for place, name in enumerate(names) if name and kind(short_name(name))]
+        if kind == _WEAK.__contains__:
+            named = [place for place in named if shares[place] >= 0.5]  # noqa: PLR2004 - most of them
+        elif len(named) > 1:
+            named = [place for place in named if shares[place]] or named
+        if len(named) == 1:
+            return _confirmed(named[0], shares, names, file)
+        if named:
+            raise _undecided([names[place] for place in named], file)
+    holding = [place for place, share in enumerate(shares) if share >= 0.5 and names[place]]  # noqa: PLR2004
+    if len(holding) == 1:
+        return holding[0]
+    if holding:
+        raise _undecided([names[place] for place in holding], file)
+    raise ListError(
+        f"no column of {file} holds e-mail addresses",
+        hint='name the column in campaign.toml: [columns] email = "..."; it has '
+        + ", ".join(filter(None, names)),
+    )
+
+
+def _confirmed(place: int, shares: list[float], names: Sequence[str], file: str) -> int:
+    """Refuse a column by that name which holds no address while another holds them."""
+    if not shares[place] and (others := [i for i, share in enumerate(shares) if share >= 0.5]):  # noqa: PLR2004
+        other = names[others[0]] or f"number {others[0] + 1}"
+        raise ListError(
+            f"{file}: column {names[place]} holds no addresses, but column {other} does",
+            hint="look whether the cells stand under the right names, or say [columns] email in campaign.toml",
+        )
+    return place
+
+
+def _undecided(names: Sequence[str], file: str) -> ListError:
+    listed = ", ".join(names[:-1]) + " or " + names[-1] if len(names) > 1 else names[0]
+    if len(set(names)) == 1:
+        return ListError(
+            f"{file} has {len(names)} columns called {names[0]}", hint="give each a name of its own"
+        )
+    return ListError(
+        f"{file}: which column holds the address: {listed}?",
+        hint=f'say it in campaign.toml: [columns] email = "{names[0]}"',
+    )
+
+
+def _share(sample: list[list[str]], place: int) -> float:
+    """Return which part of the filled cells of a column look like addresses."""
+    cells = [row[place] for row in sample if len(row) > place and row[place]]
+    return sum(_looks_like_address(cell) for cell in cells) / len(cells) if cells else 0.0
+
+
+@lru_cache(maxsize=1024)
+def _looks_like_address(cell: str) -> bool:
+    return bool(_ADDRESS.search(cell))
+
+
+def _remarks(  # noqa: PLR0913, PLR0917 - all that a header row can be remarked upon for
+    head: Block, index: int, names: list[str], sample: list[list[str]], options: ListOptions, file: str
+) -> list[Problem]:
+    problems = []
+    number = head.number + index
+    if options.header_row is None and any(any(cell.strip() for cell in row) for row in head.rows[:index]):
+        message = f"the names of the columns are taken from row {number}; what stands above is left out"
+        problems.append(Problem("warning", "heading", message, file=file, row=number))
+    doubled = dict.fromkeys(name for name in names if name and names.count(name) > 1)
+    for name in doubled:
+        message = f"{names.count(name)} columns are called {name}; a letter can use none of them"
+        hint = "give each column a name of its own"
+        problems.append(Problem("warning", "columns", message, file=file, row=number, field=name, hint=hint))
+    widest = max([len(names), *map(len, sample)])
+    for place in range(widest):
+        unnamed = place >= len(names) or not names[place]
+        filled = next((row[place] for row in sample if len(row) > place and row[place]), "")
+        if unnamed and filled and place < len(head.rows[index]):
+            message = f"column {letters(place)} has no name; a letter can't use it"
+            problems.append(Problem("warning", "columns", message, file=file, row=number, value=filled))
+    for short, clash in resolve(dict.fromkeys(filter(None, names))).clashes.items():
+        message = f"{' and '.join(clash)} would all be {short} in a letter"
+        hint = f'write row["{clash[0]}"]'
+        problems.append(
+            Problem("warning", "columns", message, file=file, row=number, field=clash[0], hint=hint)
+        )
+    return problems
+
+
+def letters(place: int) -> str:
+    """Return what a spreadsheet calls the column at that position, counted from 0: 0 -> A, 26 -> AA."""
+    name = ""
+    place += 1
+    while place:
+        place, rest = divmod(place - 1, 26)
+        name = chr(ord("A") + rest) + name
+    return name
+
+
+def is_address_name(cell: str, wanted: str) -> bool:
+    """Whether a cell reads like the name of the address column, or like the one that is wanted."""
+    short = short_name(cell)
+    return short == short_name(wanted) if wanted else short in _EXACT
