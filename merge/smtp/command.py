@@ -1,0 +1,101 @@
+"""How is it said? Command lines (RFC 5321, 4.1) and message bodies, ready for the wire.
+
+Pure. Each line is checked here once more, whatever was checked before: a line break or a bracket in an
+address would become a second command or a parameter of the server's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from merge.errors import AddressError, ConfigError, SealError
+from merge.model import Delivery, Envelope
+
+NOOP = b"NOOP\r\n"
+QUIT = b"QUIT\r\n"
+RSET = b"RSET\r\n"
+DATA = b"DATA\r\n"
+STARTTLS = b"STARTTLS\r\n"
+END_OF_DATA = b".\r\n"
+
+_UNFIT_PATH = re.compile(r"[\x00-\x20\x7f<>\ud800-\udfff]")
+_UNFIT_NAME = re.compile(r"[^!-~]")
+
+
+def ehlo(name: str, verb: str = "EHLO") -> bytes:
+    """Return the greeting (RFC 5321, 4.1.1.1). Raises ConfigError for a name that is not one word of ASCII."""
+    if not name or _UNFIT_NAME.search(name):
+        raise ConfigError(f"{name!r} cannot be the name this computer greets the server with")
+    return f"{verb} {name}\r\n".encode("ascii")
+
+
+def mail(envelope: Envelope, size: int, eight_bit: bool, offered: Mapping[str, str]) -> bytes:  # noqa: FBT001 - a fact about the message, named by the caller
+    """Return MAIL FROM with the parameters that the server offers.
+
+    SIZE (RFC 1870) is the message's `size` in bytes, BODY=8BITMIME (RFC 6152) goes with an `eight_bit`
+    message, SMTPUTF8 (RFC 6531) with an address beyond ASCII. `offered` are the extensions' keywords.
+    """
+    line = f"MAIL FROM:<{path(envelope.sender)}>"
+    if "SIZE" in offered:
+        line += f" SIZE={size}"
+    if eight_bit and "8BITMIME" in offered:
+        line += " BODY=8BITMIME"
+    if envelope.needs_smtputf8 and "SMTPUTF8" in offered:
+        line += " SMTPUTF8"
+    return line.encode() + b"\r\n"
+
+
+def rcpt(address: str) -> bytes:
+    """Return RCPT TO for exactly this address."""
+    return f"RCPT TO:<{path(address)}>\r\n".encode()
+
+
+def bdat(size: int) -> bytes:
+    """Return the command that announces a whole message of `size` bytes (RFC 3030, 2)."""
+    return b"BDAT %d LAST\r\n" % size
+
+
+def auth(mechanism: str, initial: bytes | None) -> bytes:
+    """Return AUTH with its initial response, base64 already (RFC 4954, 4); an empty one is "="."""
+    words = [b"AUTH", mechanism.encode("ascii")]
+    if initial is not None:
+        words.append(initial or b"=")
+    return b" ".join(words) + b"\r\n"
+
+
+def path(address: str) -> str:
+    """Return the address if it can stand between < and >. Raises AddressError if it cannot."""
+    if _UNFIT_PATH.search(address):
+        raise AddressError(f"{address!r} cannot stand in an SMTP command", hint="Correct it in the list.")
+    return address
+
+
+def check(delivery: Delivery) -> None:
+    """Refuse what must never reach the wire; a delivery made by `seal` passes.
+
+    Raises AddressError for an address that would be more than an address, SealError for content with a bare
+    CR or LF, or an incomplete last line: two servers may disagree on where such a message ends.
+    """
+    path(delivery.envelope.sender)
+    if not delivery.envelope.recipients:
+        raise AddressError(f"row {delivery.row} has no recipient")
+    for address in delivery.envelope.recipients:
+        if not path(address):
+            raise AddressError(f"row {delivery.row} has an empty recipient")
+    content = delivery.content
+    pairs = content.count(b"\r\n")
+    if content.count(b"\n") != pairs or content.count(b"\r") != pairs:
+        raise SealError(f"the message of row {delivery.row} holds a bare CR or LF")
+    if not content.endswith(b"\r\n"):
+        raise SealError(f"the message of row {delivery.row} does not end with a complete line")
+
+
+def stuff(content: bytes) -> bytes:
+    """Return the content as DATA carries it, its end apart: a dot doubled where a line begins with one.
+
+    RFC 5321, 4.5.2. Line ends are CRLF already, so a search for LF and dot finds each such line.
+    """
+    if content.startswith(b"."):
+        content = b"." + content
+    return content.replace(b"\n.", b"\n..") if b"\n." in content else content

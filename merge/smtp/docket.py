@@ -1,0 +1,110 @@
+"""Which deliveries are in the session's hands, and how far is each?
+
+Each change of a case is a single assignment, so that an interrupt, wherever it strikes, leaves a true state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from merge.model import Delivery, Outcome, State
+from merge.smtp.meaning import END_OF_DATA
+from merge.smtp.reply import shorten
+
+
+class Phase(Enum):
+    """How far a delivery without an outcome has come."""
+
+    OFFERED = "offered"  # nothing was said of it that still counts
+    BEGUN = "begun"  # its envelope or body is on the line; when the line ends, it is as if offered
+    DOUBTFUL = "doubtful"  # recorded as committing: only the server's answer can tell
+
+
+@dataclass(slots=True, eq=False)
+class Case:
+    """One delivery on its way to an outcome."""
+
+    delivery: Delivery
+    phase: Phase = Phase.OFFERED
+    outcome: Outcome | None = None
+
+
+class Docket:
+    """The cases, in the order in which they were offered."""
+
+    __slots__ = ("_cases",)
+
+    def __init__(self) -> None:
+        self._cases: list[Case] = []
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    def add(self, delivery: Delivery) -> None:
+        """Take a delivery."""
+        self._cases.append(Case(delivery))
+
+    def next(self) -> Case | None:
+        """Return the first case that nothing was said of."""
+        for case in self._cases:
+            if case.phase is Phase.OFFERED and case.outcome is None:
+                return case
+        return None
+
+    def offered(self) -> list[Case]:
+        """Return the cases that nothing was said of."""
+        return [case for case in self._cases if case.phase is Phase.OFFERED and case.outcome is None]
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a message may have been accepted without an answer yet."""
+        return any(case.phase is Phase.DOUBTFUL and case.outcome is None for case in self._cases)
+
+    @property
+    def begun(self) -> bool:
+        """Whether something was said of a case that has no outcome."""
+        return any(case.phase is not Phase.OFFERED and case.outcome is None for case in self._cases)
+
+    @property
+    def pending(self) -> bool:
+        """Whether any case lacks an outcome."""
+        return any(case.outcome is None for case in self._cases)
+
+    @property
+    def answered(self) -> bool:
+        """Whether a case has an answer that nobody has collected yet; doubt is no answer."""
+        return any(
+            case.outcome is not None and case.outcome.state is not State.UNCERTAIN for case in self._cases
+        )
+
+    def settle(self, reason: str) -> None:
+        """The line has ended: what is doubtful is UNCERTAIN because of `reason`, the rest waits again."""
+        for case in self._cases:
+            if case.outcome is not None:
+                continue
+            if case.phase is Phase.DOUBTFUL:
+                delivery = case.delivery
+                case.outcome = Outcome(
+                    delivery.key, delivery.row, State.UNCERTAIN, END_OF_DATA, reply=shorten(reason)
+                )
+            else:
+                case.phase = Phase.OFFERED
+
+    def known(self) -> Sequence[Outcome]:
+        """Hand over the outcomes."""
+        outcomes = [case.outcome for case in self._cases if case.outcome is not None]
+        if outcomes:
+            self._cases = [case for case in self._cases if case.outcome is None]
+        return outcomes
+
+    def recall(self) -> Sequence[Delivery]:
+        """Give back what cannot have been accepted."""
+        back = [
+            case.delivery for case in self._cases if case.outcome is None and case.phase is not Phase.DOUBTFUL
+        ]
+        self._cases = [
+            case for case in self._cases if case.outcome is not None or case.phase is Phase.DOUBTFUL
+        ]
+        return back

@@ -1,0 +1,164 @@
+"""What did the server say? Bytes into replies (RFC 5321, 4.2), strictly; never a guess.
+
+Pure: no socket, no time. Whatever is not a well-formed reply is `Garbled`, and whoever reads decides what
+that means for the message in flight.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from merge.errors import MergeError
+
+LINE_CAP = 8 * 1024
+"""Bytes of one reply line. RFC 5321, 4.5.3.1.5 allows 512; servers are more talkative than that."""
+
+REPLY_CAP = 64 * 1024
+"""Bytes of one reply, all its lines together."""
+
+LINES_CAP = 100
+"""Lines of one reply."""
+
+TEXT_CAP = 500
+"""Characters of a reply's text that are kept."""
+
+_LINE = re.compile(rb"([1-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
+_ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: |$)")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class Garbled(MergeError):  # noqa: N818 - what the bytes are, not only that they are wrong
+    """The bytes are not a reply. The message quotes their beginning, escaped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One complete reply.
+
+    `lines` are the texts after the code, one a line, escaped: printable ASCII only, of any length within
+    the caps. `enhanced` is the enhanced status code (RFC 2034) if its class is that of `code`, else "".
+    """
+
+    code: int
+    lines: tuple[str, ...]
+    enhanced: str = ""
+
+    @property
+    def kind(self) -> int:
+        """The first digit, which decides (RFC 5321, 4.2.1)."""
+        return self.code // 100
+
+    @property
+    def text(self) -> str:
+        """What a person may read: one line, without the codes, at most 500 characters."""
+        words = (_without(self.enhanced, line) for line in self.lines)
+        return shorten(" ".join(part for part in words if part))
+
+    @property
+    def status(self) -> str:
+        """Both codes, as in "550 5.1.1"."""
+        return f"{self.code} {self.enhanced}".rstrip()
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.text}".rstrip()
+
+
+class ReplyReader:
+    """Turns bytes, however they are split, into replies.
+
+    Once `next` has raised Garbled, nothing that follows can be trusted: the reader stays garbled.
+    """
+
+    __slots__ = ("_bytes", "_code", "_end", "_garbled", "_lines", "_size")
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        self._end = 0  # up to here no line feed was found
+        self._code = b""
+        self._lines: list[str] = []
+        self._size = 0
+        self._garbled: Garbled | None = None
+
+    @property
+    def unread(self) -> bool:
+        """Whether bytes have arrived that no reply has used up."""
+        return bool(self._bytes or self._lines or self._garbled)
+
+    @property
+    def fragment(self) -> bytes:
+        """The beginning of what has arrived of an incomplete reply."""
+        return self._code or bytes(self._bytes[:3])
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes as they come from the wire."""
+        self._bytes += data
+
+    def next(self) -> Reply | None:
+        """Return the next complete reply, or None until more bytes have come.
+
+        Raises Garbled for anything else than RFC 5321, 4.2, and for what is beyond the caps.
+        """
+        if self._garbled:
+            raise self._garbled
+        try:
+            return self._next()
+        except Garbled as garbled:
+            self._garbled = garbled
+            raise
+
+    def _next(self) -> Reply | None:
+        while (stop := self._bytes.find(b"\n", self._end)) >= 0:
+            line = bytes(self._bytes[: stop + 1])
+            del self._bytes[: stop + 1]
+            self._end = 0
+            if last := self._line(line):
+                return last
+        self._end = len(self._bytes)
+        if self._end > LINE_CAP:
+            raise Garbled(f"a reply line longer than {LINE_CAP} bytes: {excerpt(bytes(self._bytes))}")
+        return None
+
+    def _line(self, line: bytes) -> Reply | None:
+        if len(line) > LINE_CAP:
+            raise Garbled(f"a reply line longer than {LINE_CAP} bytes: {excerpt(line)}")
+        match = _LINE.fullmatch(line[:-2]) if line.endswith(b"\r\n") else None
+        if match is None:
+            raise Garbled(f"not a reply: {excerpt(line)}")
+        code, mark, text = match.groups()
+        if self._lines and code != self._code:
+            raise Garbled(f"two codes in one reply: {excerpt(self._code)} and {excerpt(line)}")
+        self._code = code
+        self._lines.append(escape(text or b""))
+        self._size += len(line)
+        if self._size > REPLY_CAP or len(self._lines) > LINES_CAP:
+            raise Garbled(f"a reply longer than {LINES_CAP} lines or {REPLY_CAP} bytes: {excerpt(line)}")
+        if mark == b"-":
+            return None
+        lines = tuple(self._lines)
+        self._lines, self._size, self._code = [], 0, b""
+        return Reply(int(code), lines, _enhanced(code, lines[0]))
+
+
+def escape(data: bytes) -> str:
+    """Return bytes as printable ASCII: nothing in it that a terminal or a table would obey."""
+    return _UNPRINTABLE.sub(lambda match: f"\\x{ord(match[0]):02x}", data.decode("ascii", "backslashreplace"))
+
+
+def excerpt(data: bytes) -> str:
+    """Return the beginning of `data`, printable, in quotes: for messages."""
+    return f'"{shorten(escape(data.rstrip(bytes((13, 10)))), 60)}"'
+
+
+def shorten(text: str, cap: int = TEXT_CAP) -> str:
+    """Return at most `cap` characters, the last three being dots where something was cut."""
+    return text if len(text) <= cap else text[: cap - 3] + "..."
+
+
+def _enhanced(code: bytes, text: str) -> str:
+    match = _ENHANCED.match(text)
+    return match[1] if match and match[1][0] == chr(code[0]) else ""
+
+
+def _without(enhanced: str, line: str) -> str:
+    return line.removeprefix(enhanced).strip() if enhanced else line.strip()

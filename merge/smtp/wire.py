@@ -1,0 +1,306 @@
+"""How do the bytes travel? The socket and TLS, and nothing else of either anywhere else.
+
+Nothing blocks but `wait`, `connect` and `handshake`, each for a stated time. A line that breaks is `Broken`;
+what no second try can mend is CarrierError.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import select
+import socket
+import ssl
+from typing import Any, Final, Protocol
+
+from merge.errors import CarrierError, ConfigError, MergeError
+
+CHUNK: Final = 64 * 1024
+"""Bytes that are handed over, or taken, at once."""
+
+_SLICE = 0.25
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+_UNKNOWN_NAME = {
+    code
+    for code in (getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA", "EAI_FAIL"))
+    if code is not None
+}
+_TOO_OLD = ("PROTOCOL", "VERSION_TOO_LOW", "HANDSHAKE_FAILURE", "NO_SHARED_CIPHER")
+
+
+class Broken(MergeError):  # noqa: N818 - says what the line is
+    """The line is broken, or could not be made; another one may do."""
+
+
+class Clock(Protocol):
+    """The time, as far as a line needs it."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the person has asked the run to stop."""
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary start."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; return early when interrupted."""
+
+
+class Security:
+    """TLS for one server: trust is read once, a session is resumed where the server allows it (RFC 8446, 2.2).
+
+    Verifies the certificate and the host name always; TLS 1.2 or newer (RFC 8996).
+    Raises ConfigError if `ca_file` cannot be read.
+    """
+
+    def __init__(self, host: str, ca_file: str = "") -> None:
+        self._host = host
+        try:
+            self._context = ssl.create_default_context(cafile=ca_file or None)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(
+                f"the certificates in {ca_file} cannot be read: {error.strerror or error}",
+                hint="ca_file names a file of certificates in PEM form.",
+            ) from None
+        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._session: ssl.SSLSession | None = None
+
+    def wrap(self, plain: socket.socket) -> ssl.SSLSocket:
+        """Return the socket with TLS on it, the handshake still to be made."""
+        return self._context.wrap_socket(
+            plain, server_hostname=self._host, do_handshake_on_connect=False, session=self._session
+        )
+
+    def remember(self, line: ssl.SSLSocket) -> None:
+        """Keep the session of a line that is about to be closed."""
+        if line.session is not None:
+            self._session = line.session
+
+
+class Wire:
+    """One connection to one server.
+
+    `clock` measures the deadlines; an interrupt ends `connect` and `wait` early.
+    """
+
+    def __init__(self, host: str, port: int, clock: Clock) -> None:
+        self._host = host
+        self._port = port
+        self._clock = clock
+        self._socket: socket.socket | None = None
+        self._security: Security | None = None
+        self._wants_read = False
+
+    # Making it
+
+    def connect(self, seconds: float) -> None:
+        """Connect to the first of the host's addresses that answers, each for that long.
+
+        Raises CarrierError if the name does not exist, Broken if no address answers.
+        """
+        try:
+            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError) as error:
+            if isinstance(error, UnicodeError) or error.errno in _UNKNOWN_NAME:
+                raise CarrierError(
+                    f"there is no server called {self._host}",
+                    hint="Check the host of the account, and whether this computer is online.",
+                ) from None
+            raise Broken(f"the name {self._host} cannot be looked up now ({error.strerror})") from None
+        except OSError as error:
+            raise Broken(f"the name {self._host} cannot be looked up now ({_words(error)})") from None
+        reason = "no address"
+        for family, kind, protocol, _, address in found:
+            try:
+                self._reach(family, kind, protocol, address, seconds)
+            except OSError as error:
+                self.close()
+                reason = _words(error)
+            else:
+                return
+        raise Broken(reason)
+
+    def _reach(self, family: int, kind: int, protocol: int, address: tuple[Any, ...], seconds: float) -> None:
+        line = self._socket = socket.socket(family, kind, protocol)
+        line.setblocking(False)
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            line.connect(address)
+        except (BlockingIOError, InterruptedError):
+            until = self._clock.monotonic() + seconds
+            while not self._ready(write=True, seconds=min(_SLICE, until - self._clock.monotonic())):
+                if self._clock.interrupted:
+                    raise TimeoutError("interrupted") from None
+                if self._clock.monotonic() >= until:
+                    raise TimeoutError(f"no answer in {seconds:g} s") from None
+        if code := line.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(code, _error_text(code))
+
+    def handshake(self, security: Security, seconds: float) -> None:
+        """Start TLS. Raises CarrierError if the server cannot be trusted, Broken if the line fails."""
+        plain = self._socket
+        if plain is None:
+            raise Broken("the line is closed")
+        until = self._clock.monotonic() + seconds
+        try:
+            line = security.wrap(plain)
+            self._socket, self._security = line, security
+            while True:
+                try:
+                    line.do_handshake()
+                except ssl.SSLWantReadError:
+                    ready = self._ready(read=True, seconds=until - self._clock.monotonic())
+                except ssl.SSLWantWriteError:
+                    ready = self._ready(write=True, seconds=until - self._clock.monotonic())
+                else:
+                    return
+                if not ready or self._clock.monotonic() >= until:
+                    raise Broken(f"no TLS handshake in {seconds:g} s")
+        except ssl.SSLCertVerificationError as error:
+            raise CarrierError(
+                f"the certificate of {self._host}:{self._port} cannot be trusted: {error.verify_message}",
+                hint=_certificate_hint(error),
+            ) from None
+        except ssl.SSLError as error:
+            raise _handshake_failure(error, self._host, self._port) from None
+        except OSError as error:
+            raise Broken(f"the line broke in the TLS handshake ({_words(error)})") from None
+
+    # Using it
+
+    def send(self, data: memoryview) -> int:
+        """Hand over what the line takes now, perhaps nothing. Returns the number of bytes. Raises Broken."""
+        line = self._open()
+        try:
+            return line.send(data)
+        except ssl.SSLWantReadError:
+            self._wants_read = True
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            pass
+        except OSError as error:
+            raise Broken(_words(error)) from None
+        return 0
+
+    def receive(self) -> bytes | None:
+        """Return what has arrived; None if nothing has, b"" if the server has closed the line. Raises Broken."""
+        line = self._open()
+        self._wants_read = False
+        try:
+            if (
+                _QUICKACK is not None
+            ):  # a server that waits for our ACK before it says more waits 40 ms otherwise
+                line.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+            return line.recv(CHUNK)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return b""
+        except OSError as error:
+            raise Broken(_words(error)) from None
+
+    def wait(self, seconds: float, *, write: bool = False) -> bool:
+        """Wait until something has arrived, or with `write` until the line takes more. False: it was in vain."""
+        line = self._open()
+        if isinstance(line, ssl.SSLSocket) and line.pending():
+            return True
+        return self._ready(read=True, write=write and not self._wants_read, seconds=seconds)
+
+    def close(self) -> None:
+        """Close without a word. A TLS session is kept for the next line."""
+        line, self._socket = self._socket, None
+        if line is None:
+            return
+        if isinstance(line, ssl.SSLSocket) and self._security is not None:
+            self._security.remember(line)
+        line.close()
+
+    # What it is
+
+    @property
+    def literal(self) -> str:
+        """This side's address as an address literal (RFC 5321, 4.1.3); it tells no name."""
+        address = ipaddress.ip_address(self._open().getsockname()[0].partition("%")[0])
+        mapped = getattr(address, "ipv4_mapped", None)
+        if mapped is not None:
+            return f"[{mapped}]"
+        return f"[IPv6:{address}]" if address.version == 6 else f"[{address}]"  # noqa: PLR2004 - IP's version
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the other side is this computer."""
+        return ipaddress.ip_address(self._open().getpeername()[0].partition("%")[0]).is_loopback
+
+    @property
+    def tls_version(self) -> str:
+        """Such as "TLSv1.3"; empty without TLS."""
+        line = self._socket
+        return (line.version() or "") if isinstance(line, ssl.SSLSocket) else ""
+
+    @property
+    def resumed(self) -> bool:
+        """Whether TLS took up an earlier session."""
+        line = self._socket
+        return bool(isinstance(line, ssl.SSLSocket) and line.session_reused)
+
+    def _open(self) -> socket.socket:
+        if self._socket is None:
+            raise Broken("the line is closed")
+        return self._socket
+
+    def _ready(self, *, read: bool = False, write: bool = False, seconds: float) -> bool:
+        line = self._open()
+        seconds = max(0.0, seconds)
+        if not hasattr(select, "poll"):  # Windows
+            readable, writable, failed = select.select(
+                [line] if read else [], [line] if write else [], [line], seconds
+            )
+            return bool(readable or writable or failed)
+        poll = select.poll()
+        poll.register(line, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
+        return bool(poll.poll(seconds * 1000))
+
+
+def _words(error: OSError) -> str:
+    """Return what went wrong in few words, whatever the system calls it."""
+    match error:
+        case ConnectionRefusedError():
+            return "refused"
+        case ConnectionResetError() | ConnectionAbortedError() | BrokenPipeError():
+            return "reset"
+        case TimeoutError():
+            return str(error) or "timed out"
+        case ssl.SSLError():
+            return error.reason or "TLS error"
+    return (error.strerror or str(error) or type(error).__name__).lower()
+
+
+def _error_text(code: int) -> str:
+    import os  # noqa: PLC0415 - only for a connection that failed
+
+    return os.strerror(code)
+
+
+def _certificate_hint(error: ssl.SSLCertVerificationError) -> str:
+    text = (error.verify_message or "").lower()
+    if "expired" in text or "not yet valid" in text:
+        return "Check this computer's date; otherwise the server's owner must renew it. Nothing was sent."
+    if "mismatch" in text or "not valid for" in text:
+        return "The host of the account is perhaps not the server's proper name. Nothing was sent."
+    return (
+        "If the server belongs to you or your organisation, set ca_file to the certificate of its authority."
+        " Nothing was sent."
+    )
+
+
+def _handshake_failure(error: ssl.SSLError, host: str, port: int) -> MergeError:
+    reason = error.reason or ""
+    if reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}:
+        return CarrierError(
+            f"{host}:{port} does not speak TLS from the start",
+            hint='Port 465 usually wants security = "tls", ports 587 and 25 "starttls".',
+        )
+    if any(word in reason for word in _TOO_OLD):
+        return CarrierError(
+            f"{host}:{port} offers no TLS that is safe enough ({reason.lower().replace('_', ' ')})",
+            hint="TLS 1.2 or newer is needed. Ask who runs the server.",
+        )
+    return Broken(f"the line broke in the TLS handshake ({reason.lower().replace('_', ' ') or 'closed'})")
