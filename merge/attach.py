@@ -1,0 +1,166 @@
+"""Which files go with a letter? Found, judged and read once; never one that the letter has no business with."""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+import os
+import re
+import stat
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+from merge.errors import AttachmentError
+
+LARGEST = 100 * 2**20
+"""Bytes of one file; no mail server takes more."""
+
+_KEPT = 64 * 2**20
+_TYPES = mimetypes.MimeTypes(filenames=())
+_MORE_TYPES = {
+    ".ics": "text/calendar",
+    ".vcf": "text/vcard",
+    ".csv": "text/csv",
+    ".md": "text/markdown",
+    ".webp": "image/webp",
+    ".avif": "image/avif",
+    ".heic": "image/heic",
+    ".7z": "application/x-7z-compressed",
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    ".odt": "application/vnd.oasis.opendocument.text",
+    ".ods": "application/vnd.oasis.opendocument.spreadsheet",
+    ".odp": "application/vnd.oasis.opendocument.presentation",
+    ".epub": "application/epub+zip",
+    ".m4a": "audio/mp4",
+}
+_METHOD = re.compile(rb"^METHOD:([A-Za-z]+)\r?$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file that was read: `digest` is a hash of its content (hexadecimal)."""
+
+    name: str
+    media_type: str
+    content: bytes
+    digest: str
+
+
+class Shelf:
+    """The files of one run. Each is read once while memory allows, and again when it has changed on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = os.path.realpath(folder)
+        self._kept: OrderedDict[tuple[str, str], tuple[str, tuple[int, ...], File]] = OrderedDict()
+        self._used = 0
+
+    def file(self, path: str, literal: str) -> File:
+        """Read the file at `path`, of which the letter itself wrote the beginning `literal`.
+
+        A cell may choose a file below the directory that the letter names, never leave it. The letter may
+        name a directory outside the campaign's folder, by an absolute path, "~" or "..".
+        Raises AttachmentError.
+        """
+        known = self._kept.get((path, literal))
+        if known and _identity(known[0]) == known[1]:
+            self._kept.move_to_end((path, literal))
+            return known[2]
+        real = self._real(path, literal)
+        identity, content = _read(path, real)
+        file = File(
+            os.path.basename(path), media_type(path, content), content, hashlib.sha256(content).hexdigest()
+        )
+        if old := self._kept.pop((path, literal), None):
+            self._used -= len(old[2].content)
+        self._kept[path, literal] = (real, identity, file)
+        self._used += len(content)
+        while self._used > _KEPT and len(self._kept) > 1:
+            _, (_, _, gone) = self._kept.popitem(last=False)
+            self._used -= len(gone.content)
+        return file
+
+    def _real(self, path: str, literal: str) -> str:
+        if not path:
+            raise AttachmentError(
+                "the path of the attachment is empty", hint="put {% if ... %} around the header"
+            )
+        if "\0" in path:
+            raise AttachmentError("a path cannot hold a NUL")
+        named = literal if literal == path else literal[: literal.rfind("/") + 1]
+        outside = named.startswith(("/", "~")) or ".." in named.split("/") or os.path.isabs(named)
+        base = os.path.realpath(os.path.join(self._folder, os.path.expanduser(named)))
+        if named == path:
+            real, limit = base, os.path.dirname(base)
+        else:
+            real = os.path.realpath(os.path.join(base, path[len(named) :]))
+            limit = base
+        if not outside and not _within(base, self._folder):
+            raise AttachmentError(
+                f"{path} leads out of the campaign's folder",
+                hint="copy the file into the folder, or write its absolute path in the letter",
+            )
+        if not _within(real, limit):
+            raise AttachmentError(
+                f"{path} leads out of {named or 'the campaign folder'}",
+                hint="a cell can only choose a file inside it",
+            )
+        return real
+
+
+def media_type(path: str, content: bytes) -> str:
+    """Return the media type of a file by its name, with what text needs to be read rightly."""
+    suffix = os.path.splitext(path)[1].lower()
+    kind = _MORE_TYPES.get(suffix) or _TYPES.guess_type(f"x{suffix}")[0] or "application/octet-stream"
+    if kind == "text/calendar":
+        method = _METHOD.search(content)
+        return "text/calendar; charset=utf-8" + (f"; method={method[1].decode().upper()}" if method else "")
+    if kind.startswith("text/"):
+        try:
+            content.decode()
+        except UnicodeDecodeError:
+            return "application/octet-stream"
+        return f"{kind}; charset=utf-8"
+    return kind
+
+
+def _within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _identity(real: str) -> tuple[int, ...] | None:
+    try:
+        return _marks(os.stat(real))
+    except OSError:
+        return None
+
+
+def _marks(status: os.stat_result) -> tuple[int, ...]:
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _read(path: str, real: str) -> tuple[tuple[int, ...], bytes]:
+    """Open, judge and read one and the same file: no link at its end, no device, no pipe."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(real, flags)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            raise AttachmentError(f"there is no file {path}") from error
+        if isinstance(error, IsADirectoryError):
+            raise AttachmentError(f"{path} is a folder") from error
+        raise AttachmentError(f"{path} cannot be read: {error.strerror}") from error
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise AttachmentError(f"{path} is a folder")
+        if not stat.S_ISREG(status.st_mode):
+            raise AttachmentError(f"{path} is no regular file")
+        if status.st_size > LARGEST:
+            raise AttachmentError(
+                f"{path} has {status.st_size // 2**20} MB; {LARGEST // 2**20} MB is the most"
+            )
+        return _marks(status), stream.read(LARGEST + 1)

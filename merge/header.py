@@ -1,0 +1,236 @@
+"""How is a header written?
+
+Text becomes header lines here (RFC 5322, 2047, 2231, 8058): the standard library loses blanks, quotes
+and sometimes recipients when it folds, so this room folds itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple
+from urllib.parse import quote
+
+from merge.errors import LetterError
+
+Form = Literal["addresses", "token", "text"]
+
+ADDRESSES = frozenset({"from", "to", "cc", "reply-to", "disposition-notification-to"})
+"""Headers that hold mailboxes, in lower case."""
+
+UNWELCOME = {
+    "date": "mergepost writes the date itself, the same on every attempt",
+    "message-id": "mergepost writes the Message-ID itself, the same on every attempt",
+    "mime-version": "mergepost writes it itself",
+    "content-transfer-encoding": "mergepost chooses the encoding itself",
+    "content-disposition": "use Attach for files",
+    "content-id": 'use <img src="images/logo.png"> for pictures shown in the letter',
+    "received": "only mail servers write it",
+    "return-path": "only mail servers write it; the sender is From",
+    "sender": "the sender is From",
+    "dkim-signature": "a signature is made after the letter",
+    "authentication-results": "only mail servers write it",
+    "delivered-to": "only mail servers write it",
+}
+"""Headers that a letter cannot set, in lower case, each with the reason."""
+
+_TOKEN_NAMES = frozenset(
+    {
+        *(
+            "in-reply-to",
+            "references",
+            "feedback-id",
+            "auto-submitted",
+            "precedence",
+            "importance",
+            "priority",
+        ),
+        *("x-priority", "content-language", "x-mailer", "autocrypt"),
+    }
+)
+_LINE = 76
+_LONGEST = 998
+_WORD = 75
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|=\\?")
+_ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+(?: [A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+)*")
+_PLAIN_IN_Q = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
+_Q = tuple(chr(b) if b in _PLAIN_IN_Q else "_" if b == 0x20 else f"={b:02X}" for b in range(256))
+_PARAMETER_SAFE = "!#$&+^`{|}"
+
+
+class Flaw(NamedTuple):
+    """Why a text cannot stand in a header: words for a person, and where it is in the text, from 0."""
+
+    message: str
+    position: int
+    width: int
+
+
+def form(name: str) -> Form:
+    """Say what a header holds: mailboxes, tokens that are never encoded (URLs, ids), or text to be read."""
+    lower = name.lower()
+    if lower in ADDRESSES:
+        return "addresses"
+    if lower.startswith("list-") or lower in _TOKEN_NAMES:
+        return "token"
+    return "text"
+
+
+def unwelcome(name: str) -> str:
+    """Say why a letter cannot set this header; empty when it can."""
+    lower = name.lower()
+    if lower.startswith("resent-"):
+        return "Resent headers would change who gets the letter"
+    if lower.startswith("arc-"):
+        return "only mail servers write it"
+    return UNWELCOME.get(lower, "")
+
+
+def flaw(name: str, value: str) -> Flaw | None:
+    """Find what keeps a value out of a header, or None.
+
+    Refused are control characters and line breaks, which would begin another header; "=?", which readers
+    decode into such characters; and letters beyond ASCII where no encoding is allowed.
+    """
+    if found := _FORBIDDEN.search(value):
+        return Flaw(_why(found[0]), found.start(), len(found[0]))
+    if form(name) == "token" and not value.isascii():
+        position = next(index for index, character in enumerate(value) if not character.isascii())
+        return Flaw(f"{name} can hold plain ASCII only", position, 1)
+    if form(name) == "token" and max(map(len, value.split(" "))) + len(name) + 2 > _LONGEST:
+        return Flaw(f"{name} has a word of more than {_LONGEST - len(name) - 2} characters", 0, 1)
+    return None
+
+
+def _why(text: str) -> str:
+    if text == "=?":
+        return '"=?" would be decoded by mail programs, and could hide another header'
+    if text in "\r\n\v\f\x1c\x1d\x1e\x85\u2028\u2029":
+        return "a line break here could begin another header"
+    if "\ud800" <= text <= "\udfff":
+        return f"half a character (U+{ord(text):04X})"
+    return f"a control character (U+{ord(text):04X})"
+
+
+def write(name: str, value: str) -> str:
+    """Write one header line, folded, with its CRLF; for all but mailboxes. Raises LetterError."""
+    if _FORBIDDEN.search(value):
+        _refuse(name, value)
+    if value.isascii():
+        if len(name) + 2 + len(value) <= _LINE:
+            return f"{name}: {value}\r\n"
+        words = value.split(" ")
+        if form(name) == "token" or max(map(len, words)) < _LINE:
+            return _pack(name, _with_blanks(words))
+    if form(name) == "token":
+        _refuse(name, value)
+    return _pack(name, _encoded_words(value, _LINE - len(name) - 2))
+
+
+def write_mailboxes(name: str, mailboxes: Iterable[tuple[str, str]]) -> str:
+    """Write one header of (display name, address) pairs, folded, with its CRLF (RFC 5322, 3.4).
+
+    An address beyond ASCII is written as it is (RFC 6532). Raises LetterError.
+    """
+    tokens: list[str] = []
+    for display, address in mailboxes:
+        if _FORBIDDEN.search(display) or _FORBIDDEN.search(address):
+            _refuse(name, f"{display} <{address}>")
+        if display:
+            tokens += _phrase(display)
+            tokens.append(f"<{address}>,")
+        else:
+            tokens.append(f"{address},")
+    if tokens:
+        tokens[-1] = tokens[-1][:-1]
+    return _pack(name, tokens)
+
+
+def write_parameter(name: str, value: str) -> list[str]:
+    """Write one MIME parameter as one or more `name=value` texts without separators (RFC 2231, 3 and 4)."""
+    if _FORBIDDEN.search(value):
+        _refuse(name, value)
+    if value.isascii() and len(name) + len(value) <= _LINE - 20:
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return [f'{name}="{escaped}"']
+    pieces: list[str] = []
+    room = _LINE - len(name) - len("*00*=utf-8'';  ")
+    for character in value:
+        encoded = quote(character, safe=_PARAMETER_SAFE)
+        if pieces and len(pieces[-1]) + len(encoded) <= room:
+            pieces[-1] += encoded
+        else:
+            pieces.append(encoded)
+    if len(pieces) == 1:
+        return [f"{name}*=utf-8''{pieces[0]}"]
+    pieces[0] = f"utf-8''{pieces[0]}"
+    return [f"{name}*{number}*={piece}" for number, piece in enumerate(pieces)]
+
+
+def write_parameters(name: str, value: str, parameters: Sequence[str]) -> str:
+    """Write a header of the form `value; parameter; parameter`, folded between parameters, with its CRLF."""
+    return _pack(name, [f"{part};" for part in (value, *parameters)[:-1]] + [(value, *parameters)[-1]])
+
+
+def _phrase(display: str) -> list[str]:
+    if display.isascii() and len(display) <= _LINE - 30:
+        if _ATOMS.fullmatch(display):
+            return [display]
+        escaped = display.replace("\\", "\\\\").replace('"', '\\"')
+        return [f'"{escaped}"']
+    return list(_encoded_words(display, _LINE - 20))
+
+
+def _with_blanks(words: Sequence[str]) -> Iterator[str]:
+    """Give every run of blanks to the word after it, so that no line consists of blanks."""
+    blanks = ""
+    for word in words:
+        if word:
+            yield blanks + word
+            blanks = ""
+        else:
+            blanks += " "
+
+
+def _pack(name: str, tokens: Iterable[str]) -> str:
+    lines = [f"{name}:"]
+    for token in tokens:
+        if len(lines[-1]) + 1 + len(token) <= _LINE or (lines == [f"{name}:"] and not token.startswith("=?")):
+            lines[-1] += f" {token}"
+        else:
+            lines.append(f" {token}")
+    return "\r\n".join(lines) + "\r\n"
+
+
+def _encoded_words(text: str, first_room: int) -> Iterator[str]:
+    """Cut a text into encoded words of whole characters, each at most 75 long (RFC 2047, 2 and 5)."""
+    data = text.encode()
+    in_q = sum(len(_Q[byte]) for byte in data)
+    as_q = in_q <= len(data) * 4 / 3
+    room = min(first_room, _WORD) - len("=?utf-8?q??=")
+    if room < 8:
+        room = _WORD - len("=?utf-8?q??=")
+    piece, used = bytearray(), 0
+    for character in text:
+        encoded = character.encode()
+        cost = sum(len(_Q[byte]) for byte in encoded) if as_q else len(encoded)
+        limit = room if as_q else room // 4 * 3
+        if piece and used + cost > limit:
+            yield _encoded_word(bytes(piece), as_q=as_q)
+            piece, used = bytearray(), 0
+            room = _WORD - len("=?utf-8?q??=")
+        piece += encoded
+        used += cost
+    yield _encoded_word(bytes(piece), as_q=as_q)
+
+
+def _encoded_word(data: bytes, *, as_q: bool) -> str:
+    if as_q:
+        return f"=?utf-8?q?{''.join([_Q[byte] for byte in data])}?="
+    return f"=?utf-8?b?{base64.b64encode(data).decode('ascii')}?="
+
+
+def _refuse(name: str, value: str) -> None:
+    found = flaw(name, value)
+    raise LetterError(f"{name}: {found.message if found else 'the value cannot be written'}: {value[:60]!r}")

@@ -1,0 +1,325 @@
+"""Which names does a letter use, and where?"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from jinja2 import Environment, TemplateSyntaxError, nodes
+
+from merge.errors import Problem
+from merge.names import RESERVED, resolve, short_name
+from merge.template.source import at
+
+_DEFAULTS = frozenset({"default", "d"})
+_GUARDS = frozenset({"defined", "undefined"})
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One place where a letter reads a name, or a column by `row["..."]` (`literal`).
+
+    `guarded` where a fallback stands beside it. `minus` is the name after a "-", which makes
+    `first-name` a subtraction.
+    """
+
+    name: str
+    line: int
+    literal: bool = False
+    guarded: bool = False
+    minus: str = ""
+
+
+def uses(tree: nodes.Template, known: Iterable[str]) -> list[Use]:
+    """List what a template reads from outside; `known` are names that it is given besides columns."""
+    found: list[Use] = []
+    _Reader(found).block(tree.body, frozenset(known), frozenset())
+    return found
+
+
+class _Reader:
+    """Walks a template with the names that are in scope and those that a condition guards."""
+
+    def __init__(self, found: list[Use]) -> None:
+        self._found = found
+
+    def block(
+        self, body: Iterable[nodes.Node], scope: frozenset[str], guarded: frozenset[str]
+    ) -> frozenset[str]:
+        """Read statements in their order; return the scope after them."""
+        for node in body:
+            scope = self._statement(node, scope, guarded)
+        return scope
+
+    def _statement(self, node: nodes.Node, scope: frozenset[str], guarded: frozenset[str]) -> frozenset[str]:
+        match node:
+            case nodes.If():
+                self._read(node.test, scope, guarded)
+                yes, no = _guards(node.test)
+                after = self.block(node.body, scope, guarded | yes)
+                for branch in node.elif_:
+                    after &= self._statement(branch, scope, guarded | no)
+                after_else = self.block(node.else_, scope, guarded | no)
+                return after | after_else if not node.else_ else after & after_else | scope
+            case nodes.For():
+                self._read(node.iter, scope, guarded)
+                inner = scope | set(_targets(node.target)) | {"loop"}
+                if node.test:
+                    self._read(node.test, inner, guarded)
+                self.block(node.body, inner, guarded)
+                self.block(node.else_, scope, guarded)
+                return scope
+            case nodes.Assign():
+                self._read(node.node, scope, guarded)
+                return scope | set(_targets(node.target))
+            case nodes.AssignBlock():
+                if node.filter:
+                    self._read(node.filter, scope, guarded)
+                self.block(node.body, scope, guarded)
+                return scope | set(_targets(node.target))
+            case nodes.Macro() | nodes.CallBlock():
+                for value in node.defaults:
+                    self._read(value, scope, guarded)
+                if isinstance(node, nodes.CallBlock):
+                    self._read(node.call, scope, guarded)
+                arguments = {argument.name for argument in node.args}
+                name = {node.name} if isinstance(node, nodes.Macro) else set()
+                inner = scope | arguments | name | {"caller", "varargs", "kwargs"}
+                self.block(node.body, inner, guarded)
+                return scope | name
+            case nodes.With():
+                for value in node.values:
+                    self._read(value, scope, guarded)
+                self.block(node.body, scope | {n for t in node.targets for n in _targets(t)}, guarded)
+                return scope
+            case nodes.Import():
+                self._read(node.template, scope, guarded)
+                return scope | {node.target}
+            case nodes.FromImport():
+                self._read(node.template, scope, guarded)
+                return scope | {n if isinstance(n, str) else n[1] for n in node.names}
+            case nodes.Block():
+                self.block(node.body, scope | {"super", "self"}, guarded)
+                return scope
+            case nodes.Scope() | nodes.ScopedEvalContextModifier():
+                self.block(node.body, scope, guarded)
+                return scope
+            case nodes.FilterBlock():
+                self.block(node.body, scope, guarded)
+                self._read(node.filter, scope, guarded)
+                return scope
+            case _:
+                self._read(node, scope, guarded)
+                return scope
+
+    def _read(self, node: nodes.Node, scope: frozenset[str], guarded: frozenset[str]) -> None:
+        match node:
+            case nodes.Name():
+                if node.ctx == "load" and node.name not in scope:
+                    self._found.append(Use(node.name, node.lineno, guarded=node.name in guarded))
+            case nodes.Getitem(node=nodes.Name(name="row"), arg=nodes.Const(value=str(key))) if (
+                "row" not in scope
+            ):
+                self._found.append(Use(key, node.lineno, literal=True, guarded=f"row:{key}" in guarded))
+            case nodes.Getattr(node=nodes.Name(name="row")) if "row" not in scope:
+                key = node.attr
+                self._found.append(Use(key, node.lineno, literal=True, guarded=f"row:{key}" in guarded))
+            case nodes.Filter(name=name) if name in _DEFAULTS and node.node is not None:
+                self._read(node.node, scope, guarded | _named(node.node))
+                for child in (*node.args, *node.kwargs):
+                    self._read(child, scope, guarded)
+            case nodes.Test(name=name) if name in _GUARDS:
+                self._read(node.node, scope, guarded | _named(node.node))
+            case nodes.And():
+                self._read(node.left, scope, guarded)
+                self._read(node.right, scope, guarded | _guards(node.left)[0])
+            case nodes.Or():
+                self._read(node.left, scope, guarded)
+                self._read(node.right, scope, guarded | _guards(node.left)[1])
+            case nodes.CondExpr():
+                self._read(node.test, scope, guarded)
+                yes, no = _guards(node.test)
+                self._read(node.expr1, scope, guarded | yes)
+                if node.expr2:
+                    self._read(node.expr2, scope, guarded | no)
+            case nodes.Sub(left=nodes.Name(name=left), right=nodes.Name(name=right)) if (
+                left not in scope or right not in scope
+            ):
+                self._found.append(Use(left, node.lineno, guarded=left in guarded, minus=right))
+            case _:
+                for child in node.iter_child_nodes():
+                    self._read(child, scope, guarded)
+
+
+def _targets(node: nodes.Node) -> Iterator[str]:
+    if isinstance(node, nodes.Name):
+        yield node.name
+    elif isinstance(node, nodes.Tuple):
+        for item in node.items:
+            yield from _targets(item)
+
+
+def _named(node: nodes.Node) -> frozenset[str]:
+    """Return the one name that an expression hangs on, in the form of `guarded`."""
+    match node:
+        case nodes.Name():
+            return frozenset({node.name})
+        case nodes.Getitem(node=nodes.Name(name="row"), arg=nodes.Const(value=str(key))):
+            return frozenset({f"row:{key}"})
+        case nodes.Getattr(node=nodes.Name(name="row")):
+            return frozenset({f"row:{node.attr}"})
+        case nodes.Getattr() | nodes.Getitem():
+            return _named(node.node)
+        case nodes.Filter() if node.node is not None:
+            return _named(node.node)
+        case _:
+            return frozenset()
+
+
+def _guards(test: nodes.Node) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the names that exist where a condition holds, and those that exist where it does not."""
+    nothing: frozenset[str] = frozenset()
+    match test:
+        case nodes.Test(name="defined"):
+            return _named(test.node), nothing
+        case nodes.Test(name="undefined"):
+            return nothing, _named(test.node)
+        case nodes.Not():
+            return _guards(test.node)[::-1]
+        case nodes.And():
+            return _guards(test.left)[0] | _guards(test.right)[0], nothing
+        case nodes.Or():
+            return nothing, _guards(test.left)[1] | _guards(test.right)[1]
+        case _:
+            return nothing, nothing
+
+
+def places(environment: Environment, source: str) -> dict[int, list[tuple[str, int]]]:
+    """List the names and texts inside the tags of a source: line -> (name, column from 1), in order."""
+    found: dict[int, list[tuple[str, int]]] = {}
+    position = 0
+    before = ""
+    try:
+        tokens = list(environment.lex(source))
+    except TemplateSyntaxError:
+        return found
+    for _, kind, value in tokens:
+        if kind in ("name", "string") and before not in (".", "|"):
+            line = source.count("\n", 0, position) + 1
+            column = position - source.rfind("\n", 0, position)
+            found.setdefault(line, []).append((value.strip("\"'") if kind == "string" else value, column))
+        elif kind == "name":
+            line = source.count("\n", 0, position) + 1
+            found.setdefault(line, []).append((f".{value}", position - source.rfind("\n", 0, position)))
+        if kind != "whitespace":
+            before = value
+        position += len(value)
+    return found
+
+
+def unknown(  # noqa: PLR0913 - the text, where it stands, and the list
+    file: str,
+    source: str,
+    found: Sequence[Use],
+    where: dict[int, list[tuple[str, int]]],
+    columns: Sequence[str],
+    *,
+    first_line: int = 1,
+    list_name: str = "the list",
+) -> list[Problem]:
+    """Name every use that no column answers, each with its place, a guess and the columns there are."""
+    shorts, clashes = resolve(columns)
+    problems: list[Problem] = []
+    counted: dict[tuple[str, int], int] = {}
+    for use in found:
+        seen = counted[use.name, use.line] = counted.get((use.name, use.line), 0) + 1
+        if use.guarded or _answered(use, shorts, columns):
+            continue
+        spots = [column for name, column in where.get(use.line, ()) if name in (use.name, f".{use.name}")]
+        column = spots[min(seen, len(spots)) - 1] if spots else None
+        message, hint = _words(use, shorts, clashes, columns, list_name)
+        width = len(use.name) + (len(use.minus) + 1 if use.minus else 0)
+        lines = source.split("\n")
+        problems.append(
+            Problem(
+                "error",
+                "column",
+                message,
+                file,
+                use.line + first_line - 1,
+                column,
+                width,
+                value=use.name,
+                hint=hint,
+                source=lines[use.line - 1] if use.line <= len(lines) else "",
+            )
+        )
+    return problems
+
+
+def _answered(use: Use, shorts: Iterable[str], columns: Sequence[str]) -> bool:
+    if use.literal:
+        return use.name in columns or use.name in shorts
+    return use.name in shorts and (not use.minus or use.minus in shorts)
+
+
+def _words(
+    use: Use,
+    shorts: Iterable[str],
+    clashes: Iterable[str],
+    columns: Sequence[str],
+    list_name: str,
+) -> tuple[str, str]:
+    hint = f"columns in {list_name}: {', '.join(columns)}"
+    if use.minus:
+        joined = short_name(f"{use.name} {use.minus}")
+        if joined in shorts:
+            return f'"{use.name}-{use.minus}" is a subtraction; columns use "_": write {joined}', hint
+    if not use.literal and use.name in clashes:
+        return f'several columns are called {use.name}; write row["..."] with the whole name', hint
+    if not use.literal and use.name in RESERVED:
+        return f'{use.name} means something else in a letter; write row["{use.name}"] for the column', hint
+    if guess := nearest(use.name, [*columns] if use.literal else [*shorts]):
+        return f"no column {use.name}; did you mean {guess}?", hint
+    return f"no column {use.name}", hint
+
+
+def nearest(name: str, choices: Sequence[str]) -> str:
+    """Return the choice that was probably meant, or an empty text: case, blanks and "_" do not count."""
+    folded = {re.sub(r"[\W_]+", "", choice.casefold()): choice for choice in reversed(choices)}
+    close = difflib.get_close_matches(re.sub(r"[\W_]+", "", name.casefold()), folded, n=1, cutoff=0.6)
+    return folded[close[0]] if close else ""
+
+
+def syntax_problem(file: str, source: str, error: TemplateSyntaxError, first_line: int) -> Problem:
+    """Turn Jinja2's complaint into one with a place in the file."""
+    lines = source.split("\n")
+    number = min(max(error.lineno, 1), len(lines))
+    position = sum(len(line) + 1 for line in lines[: number - 1])
+    line = lines[number - 1]
+    marks = list(re.finditer(r"\{[{%#].*?(?:[}%#]\}|$)", line))
+    span = marks[-1] if marks else re.compile(r"\S.*|$").search(line)
+    start, end = span.span() if span else (0, 1)
+    problem = at(file, source, position + start, end - start, "syntax", _plain(error.message or "", source))
+    return Problem(
+        "error", "syntax", problem.message, file, number + first_line - 1, problem.column, problem.width,
+        source=problem.source,
+    )  # fmt: skip
+
+
+def _plain(message: str, source: str) -> str:
+    if "looking for" in message and "innermost block" in message:
+        innermost = re.search(r"innermost block that needs to be closed is '(\w+)'", message)
+        if innermost:
+            return (
+                f"this {{% {innermost[1]} %}} is never closed with {{% end{innermost[1]} %}}"
+                if ("unexpected end of template" in message.lower())
+                else message
+            )
+    if m := re.match(r"No filter named '(.+?)'", message):
+        return f"there is no filter {m[1]}"
+    if m := re.match(r"No test named '(.+?)'", message):
+        return f"there is no test {m[1]}"
+    return message[:1].lower() + message[1:].rstrip(".")
