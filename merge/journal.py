@@ -218,6 +218,7 @@ class Journal(View):
             raise JournalError(f"there is no folder {path.parent} to keep the journal in")
         lock = Lock(path)
         try:
+            _make(path)
             database = _Database(path)
             try:
                 database.prepare()
@@ -238,7 +239,7 @@ class Journal(View):
         if not path.exists():
             return None
         running = is_held(path)
-        database = _Database(path, read_only=True)
+        database = _Database.looking(path)
         try:
             return View(database, edition, running=running) if database.check_version() else None
         except BaseException:
@@ -495,15 +496,31 @@ def _secret(database: _Database) -> bytes:
 class _Database:
     """One connection; every error of SQLite leaves it as a JournalError."""
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+    def __init__(self, path: Path, how: str = "mode=rw") -> None:
         self._path = path
         try:
-            if not read_only:
-                _make(path)
-            uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}"
+            uri = f"{path.absolute().as_uri()}?{how}"
             self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5.0)
-        except (sqlite3.Error, OSError) as error:
+        except sqlite3.Error as error:
             raise self._explain(error) from error
+
+    @classmethod
+    def looking(cls, path: Path) -> Self:
+        """Open an existing file for reading alone.
+
+        What a killed run left half done may have to be cleared away first, so the file itself is opened for
+        writing where that is allowed, and left as it is where it is not.
+        """
+        database = cls(path)
+        try:
+            database.run("PRAGMA query_only = ON")
+            database.one("PRAGMA user_version")
+        except JournalError:
+            database.close()
+            if os.access(path.parent, os.W_OK) or path.with_name(path.name + "-wal").exists():
+                raise
+            database = cls(path, "immutable=1")
+        return database
 
     def prepare(self) -> None:
         """Make the file ready to be written: its schema, and how it meets the disk."""
@@ -621,11 +638,16 @@ def _make(path: Path) -> None:
     """Make the file, readable by its owner alone, unless it is there; have its name on disk."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        if os.name == "posix":
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
     except FileExistsError:
         return
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    except OSError as error:
+        raise JournalError(
+            f"the journal {path} cannot be made: {error.strerror}",
+            hint="make room, or move the campaign to a folder where you may write",
+        ) from error
