@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -75,7 +74,7 @@ class Memory:
         """Take a delivery."""
         self._offered.append(delivery)
 
-    def collect(self, patience: float) -> Sequence[Outcome]:  # noqa: ARG002 - the contract's signature
+    def collect(self, patience: float) -> Sequence[Outcome]:
         """Answer what was offered; never waits."""
         outcomes = []
         while self._offered:
@@ -121,7 +120,7 @@ def write_whole(path: Path, content: bytes) -> None:
     """Replace a file so that a reader, or a crash, meets the old one or the new one, never a part."""
     draft = path.with_name(path.name + ".part")
     draft.write_bytes(content)
-    os.replace(draft, path)
+    draft.replace(path)
 
 
 def _accepted(delivery: Delivery) -> Outcome:

@@ -13,6 +13,7 @@ from merge.errors import AddressError, ListError, Problem, Severity
 from merge.model import Recipient, State
 
 _KEPT_PER_KIND = 1_000
+_LEFT_OUT = "not chosen by where"
 
 
 class Examined(Protocol):
@@ -134,14 +135,22 @@ def check(  # noqa: PLR0913 - each is one ingredient of a campaign
         if not any(text.strip() for text in recipient.cells.values()):
             register.add(recipient.row, "", "", State.SKIPPED, "empty row", "", duplicate=True)
             continue
-        key, to, problems = identities.of(recipient)
+        who = identities.of(recipient)
+        problems = [*recipient.problems, *who.problems]
         if letter_sound and not chosen(recipient):
-            register.add(recipient.row, key, to, State.SKIPPED, "not chosen by where", "", duplicate=True)
+            register.add(
+                recipient.row,
+                who.key,
+                who.to,
+                State.SKIPPED,
+                "not chosen by where",
+                "",
+                duplicate=who.further,
+            )
             continue
-        twin = next((problem for problem in problems if problem.kind == "duplicate"), None)
-        if twin and twin.severity == "warning" and recipient.id is None:
+        if who.repeats:
             found.add(problems)
-            register.add(recipient.row, key, to, State.SKIPPED, twin.message, "", duplicate=True)
+            register.add(recipient.row, who.key, who.to, State.SKIPPED, who.repeats, "", duplicate=True)
             continue
         examined = examine(recipient) if letter_sound else None
         if examined:
@@ -151,10 +160,10 @@ def check(  # noqa: PLR0913 - each is one ingredient of a campaign
         wrong = next((problem.message for problem in problems if problem.severity == "error"), "")
         if wrong:
             found.invalid += 1
-            register.add(recipient.row, key, to, State.INVALID, wrong, "", duplicate=True)
+            register.add(recipient.row, who.key, who.to, State.INVALID, wrong, "", duplicate=who.further)
         elif examined:
-            state = register.add(recipient.row, key, to, State.WAITING, "", examined.digest)
-            found.approve(key, examined.digest)
+            state = register.add(recipient.row, who.key, who.to, State.WAITING, "", examined.digest)
+            found.approve(who.key, examined.digest)
             if state in (State.WAITING, State.DEFERRED):
                 found.letter(Glance(recipient.row, examined.to, examined.subject), examined.size)
     if not found.rows:
@@ -162,40 +171,58 @@ def check(  # noqa: PLR0913 - each is one ingredient of a campaign
     return found.findings()
 
 
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """Who a row is. `key` and `to` go as far as they can be made out.
+
+    `further`: the key is missing, or another row's. `repeats` says which row has the address already.
+    """
+
+    key: str
+    to: str
+    further: bool
+    repeats: str
+    problems: tuple[Problem, ...]
+
+
 class _Identities:
-    """Who each row is, and whether it was there before."""
+    """Tells who each row is, and whether that one was there before."""
 
     def __init__(self, register: Register, list_name: str) -> None:
         self._register = register
         self._list_name = list_name
         self._addresses: dict[int, int] = {}
 
-    def of(self, recipient: Recipient) -> tuple[str, str, list[Problem]]:
-        """Return the row's key and address, for an invalid row as far as they go, and what is wrong."""
-        problems = list(recipient.problems)
-        to = ""
+    def of(self, recipient: Recipient) -> _Identity:
+        """Return who the row is."""
         try:
             to = parse_mailbox(recipient.address).address
         except AddressError as error:
-            problems.append(self._problem("error", "address", recipient, error.message, error.hint))
+            wrong = self._problem("error", "address", recipient, error.message, error.hint)
+            key = recipient.address if recipient.id is None else recipient.id.strip()
+            return _Identity(key, recipient.address, further=True, repeats="", problems=(wrong,))
         if recipient.id is None:
-            key = normalise(to) if to else recipient.address
-            if to and (twin := self._register.seen(key)) is not None:
-                words = f"same address as row {twin}"
-                problems.append(self._problem("warning", "duplicate", recipient, words))
-            return key, to or recipient.address, problems
-        key = recipient.id.strip()
-        if not key:
-            problems.append(self._problem("error", "id", recipient, "the id is empty"))
-        elif (twin := self._register.seen(key)) is not None:
-            words = f"the id {key} belongs to row {twin} already"
-            problems.append(self._problem("error", "id", recipient, words, "give each row an id of its own"))
-        elif to:
-            twin = self._addresses.setdefault(hash(normalise(to)), recipient.row)
-            if twin != recipient.row:
-                words = f"same address as row {twin}; both get a letter, because their ids differ"
-                problems.append(self._problem("warning", "duplicate", recipient, words))
-        return key, to or recipient.address, problems
+            key = normalise(to)
+            twin = self._register.seen(key)
+            if twin is None:
+                return _Identity(key, to, further=False, repeats="", problems=())
+            words = f"same address as row {twin}"
+            problem = self._problem("warning", "duplicate", recipient, words)
+            return _Identity(key, to, further=True, repeats=words, problems=(problem,))
+        return self._by_id(recipient, recipient.id.strip(), to)
+
+    def _by_id(self, recipient: Recipient, key: str, to: str) -> _Identity:
+        twin = self._register.seen(key) if key else None
+        if not key or twin is not None:
+            words = f"the id {key} belongs to row {twin} already" if key else "the id is empty"
+            wrong = self._problem("error", "id", recipient, words, "give each row an id of its own")
+            return _Identity(key, to, further=True, repeats="", problems=(wrong,))
+        first = self._addresses.setdefault(hash(normalise(to)), recipient.row)
+        if first == recipient.row:
+            return _Identity(key, to, further=False, repeats="", problems=())
+        words = f"same address as row {first}; both get a letter, because their ids differ"
+        problem = self._problem("warning", "duplicate", recipient, words)
+        return _Identity(key, to, further=False, repeats="", problems=(problem,))
 
     def _problem(
         self, severity: Severity, kind: str, recipient: Recipient, message: str, hint: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import os
 from collections import Counter
 from datetime import UTC, datetime
@@ -76,6 +77,15 @@ def _replacing(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         draft.unlink(missing_ok=True)
+
+
+def as_text(records: Iterable[Record]) -> str:
+    """Return what results.csv would hold, without the byte order mark."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(values(record) for record in records)
+    return text.getvalue().rstrip("\n")
 
 
 def status(

@@ -1,0 +1,118 @@
+"""Settings -> parts. The only room that knows them all."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from merge.account import AccountSettings, PaceSettings, read_account
+from merge.carrier import Carrier
+from merge.clock import Clock
+from merge.compose import Composer
+from merge.config import Settings
+from merge.errors import ConfigError
+from merge.journal import Journal
+from merge.journey import Parts
+from merge.pace import Pace
+from merge.retry import Retry
+from merge.sandbox import HOST, sandbox
+from merge.secret import Password
+from merge.smtp.session import Account, Session
+from merge.table import ListOptions, read_table
+from merge.template import choose, read_template
+
+JOURNAL_FILE = "journal.db"
+SANDBOX_FOLDER = "sandbox"
+
+
+def parts(settings: Settings) -> Parts:
+    """Open the list and the letter. Raises ListError, LetterError or ConfigError."""
+    options = ListOptions(
+        email=settings.email_column,
+        id=settings.id_column,
+        sheet=settings.sheet,
+        header_row=settings.header_row,
+        encoding=settings.encoding,
+        delimiter=settings.delimiter,
+    )
+    template = read_template(settings.letter, files=settings.files)
+    return Parts(
+        table=read_table(settings.list, options, name=settings.list_name),
+        template=template,
+        composer=Composer(template, folder=settings.folder, sender=settings.sender),
+        list_name=settings.list_name,
+        chosen=choose(settings.where) if settings.where else lambda _: True,
+    )
+
+
+def account(settings: Settings, *, needed: bool) -> AccountSettings | None:
+    """Return the account that the campaign sends through; raises ConfigError when one is needed and missing."""
+    found = read_account(settings.account, settings.file)
+    if found is None and needed:
+        raise ConfigError(
+            "the campaign does not say through which mail server to send",
+            hint='add to campaign.toml:\n  [account]\n  provider = "gmail"\n  user = "you@gmail.com"\n'
+            "or try it out first: mergepost send --sandbox",
+        )
+    return found
+
+
+def sandbox_account(port: int) -> AccountSettings:
+    """Return the account of the embedded server."""
+    return AccountSettings("sandbox", HOST, port, "none")
+
+
+def session(
+    way: AccountSettings,
+    journal: Journal,
+    clock: Clock,
+    *,
+    ask: Callable[[str], str] | None,
+    tell: Callable[[str], None],
+) -> Carrier:
+    """Return a carrier over one SMTP session, not yet connected. `ask` asks the person for a password."""
+    password = Password(way.secret, host=way.host, user=way.user, ask=ask) if way.user else None
+    target = Account(
+        host=way.host,
+        port=way.port,
+        security=way.security,
+        user=way.user,
+        password=password,
+        ca_file=way.ca_file,
+        pipelining=way.pipelining,
+        window=way.window,
+    )
+    if way.per_connection is not None:
+        target = replace(target, per_connection=way.per_connection)
+    return Session(target, before_commit=journal.committing, clock=clock, tell=tell)
+
+
+def pace(settings: PaceSettings | None) -> Pace:
+    """Return the limits that hold for a run."""
+    limits = settings or PaceSettings()
+    return Pace(limits.per_second, limits.per_minute, limits.per_hour, limits.per_day)
+
+
+def retry(settings: Settings) -> Retry:
+    """Return how rows with a 4xx reply are tried again."""
+    return Retry(attempts=settings.retry.attempts, first=settings.retry.first)
+
+
+@contextmanager
+def passing_journal(settings: Settings, clock: Clock) -> Iterator[Journal]:
+    """Open a journal that is gone when it is closed: for checks, which leave no trace."""
+    with (
+        tempfile.TemporaryDirectory(prefix="mergepost-") as folder,
+        Journal.open(Path(folder) / JOURNAL_FILE, edition=settings.edition, clock=clock) as journal,
+    ):
+        yield journal
+
+
+@contextmanager
+def embedded_server(settings: Settings) -> Iterator[AccountSettings]:
+    """Run the sandbox of a campaign; letters land in its folder `sandbox`."""
+    with sandbox(settings.folder / SANDBOX_FOLDER) as port:
+        yield sandbox_account(port)

@@ -1,0 +1,330 @@
+"""The command line: parse, call one function, print, exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+
+import typer
+
+from merge.errors import MergeError, UsageError
+
+if TYPE_CHECKING:
+    from merge.campaign import Campaign
+    from merge.console import Console
+
+app = typer.Typer(
+    name="mergepost",
+    help="A spreadsheet and a letter become personal e-mail: checked first, sent once, on record.",
+    no_args_is_help=False,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_UNEXPECTED = 70
+_ROWS = re.compile(r"(\d+)(?:-(\d+)?)?")
+
+Paths = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[CAMPAIGN | LIST LETTER]", help="A campaign folder, or a list and a letter."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and what was asked for.")]
+NoColor = Annotated[bool, typer.Option("--no-color", help="No colours (NO_COLOR does the same).")]
+Rows = Annotated[str, typer.Option("--rows", metavar="10-20", help="Only these rows of the sheet.")]
+
+
+def main() -> NoReturn:
+    """Run the command line."""
+    signal.signal(signal.SIGTERM, _terminated)
+    app()
+    sys.exit(0)
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    """End as a shell expects it: before and after a sending nothing is in flight."""
+    del frame
+    sys.exit(128 + number)
+
+
+@contextmanager
+def _screen(*, quiet: bool, no_color: bool) -> Iterator[Console]:
+    """Give a command its console, and turn whatever it raises into a screen and an exit code."""
+    from merge.clock import WallClock  # noqa: PLC0415 - keeps --help quick
+    from merge.console import Console  # noqa: PLC0415 - likewise
+    from merge.interrupt import StoppedNow  # noqa: PLC0415 - likewise
+
+    console = Console(WallClock(), quiet=quiet, no_color=no_color)
+    try:
+        yield console
+    except MergeError as error:
+        console.error(error)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        console.insist(["", "Stopped. Nothing was sent."])
+        raise typer.Exit(128 + signal.SIGINT) from None
+    except StoppedNow as stopped:
+        console.insist(["", "Stopped at once. What was in flight is uncertain: mergepost status"])
+        raise typer.Exit(stopped.exit_code) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
+        if os.environ.get("MERGEPOST_TRACEBACK"):
+            raise
+        console.insist(
+            [
+                f"error: mergepost has a fault: {type(error).__name__}",
+                "  What was sent is on record: mergepost status",
+                "  To report it, run again with MERGEPOST_TRACEBACK=1 and remove private data from what it prints.",
+            ]
+        )
+        raise typer.Exit(_UNEXPECTED) from None
+
+
+@app.callback(invoke_without_command=True)
+def welcome(context: typer.Context) -> None:
+    """Show where a campaign stands, or how to begin."""
+    if context.invoked_subcommand:
+        return
+    if Path("campaign.toml").is_file():
+        status()
+    sys.stdout.write(_BEGIN)
+    raise typer.Exit
+
+
+@app.command()
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="[DIR]", help="Where; the current folder if left out.")
+    ] = Path(),
+    letter: Annotated[
+        str, typer.Option("--letter", help="The starter letter to begin with.")
+    ] = "announcement",
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> None:
+    """Start a campaign from a starter letter."""
+    from merge.starter import make  # noqa: PLC0415 - keeps --help quick
+
+    with _screen(quiet=quiet, no_color=no_color) as console:
+        made = make(folder, letter)
+        console.talk([f"Made {', '.join(made)} in {folder}."])
+        place = "" if folder.resolve() == Path.cwd() else f" {folder}"
+        console.talk(["Next     put your own people and words in, then:", f"         mergepost check{place}"])
+
+
+@app.command()
+def check(
+    paths: Paths = None,
+    form: Annotated[
+        Literal["text", "json", "github"], typer.Option("--format", help="How to list the problems.")
+    ] = "text",
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> None:
+    """List every problem with list, letter and attachments; send nothing."""
+    from merge import screens  # noqa: PLC0415 - keeps --help quick
+
+    with _screen(quiet=quiet, no_color=no_color) as console:
+        campaign = _campaign(paths)
+        found = campaign.findings()
+        settings = campaign.settings
+        match form:
+            case "text":
+                for line in screens.checked(found, settings.list_name, settings.letter_name):
+                    console.data(line)
+            case "json":
+                console.data(json.dumps(screens.checked_json(found), ensure_ascii=False, indent=2))
+            case "github":
+                for line in screens.checked_github(found):
+                    console.data(line)
+        raise typer.Exit(1 if found.errors else 0)
+
+
+@app.command()
+def preview(
+    paths: Paths = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.html", help="One page with all letters.")
+    ] = None,
+    eml: Annotated[
+        Path | None, typer.Option("--eml", metavar="DIR", help="Each letter as an .eml file.")
+    ] = None,
+    mbox: Annotated[
+        Path | None, typer.Option("--mbox", metavar="FILE", help="All letters for a mail program.")
+    ] = None,
+    rows: Rows = "",
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> None:
+    """Show the letters as they would arrive; send nothing."""
+    from merge.plan import refusal  # noqa: PLC0415 - keeps --help quick
+    from merge.preview.export import write_eml, write_mbox  # noqa: PLC0415 - likewise
+    from merge.preview.page import write_page  # noqa: PLC0415 - likewise
+    from merge.words import count  # noqa: PLC0415 - likewise
+
+    with _screen(quiet=quiet, no_color=no_color) as console:
+        if not (out or eml or mbox):
+            raise UsageError(
+                "say where the letters should go",
+                hint="--out FILE.html, --eml DIR or --mbox FILE; several at once are fine",
+            )
+        campaign = _campaign(paths)
+        chosen = _rows(rows)
+        found = campaign.findings()
+        if found.refuses_letter:
+            raise refusal(campaign.settings.list_name, found)
+        written = 0
+        if out:
+            letters = campaign.letters(chosen)
+            written = write_page(letters, out, title=campaign.name, fingerprint=found.fingerprint)
+            console.data(str(out))
+        if eml:
+            written = write_eml(campaign.letters(chosen), eml)
+            console.data(str(eml))
+        if mbox:
+            written = write_mbox(campaign.letters(chosen), mbox)
+            console.data(str(mbox))
+        console.talk([f"{count(written, 'letter')}, fingerprint {found.fingerprint}. Nothing was sent."])
+        if found.invalid:
+            console.talk([f"{count(found.invalid, 'row')} can't be sent: mergepost check"])
+
+
+@app.command()
+def send(
+    paths: Paths = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; connect to nothing.")] = False,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=0, metavar="N", help="Try at most N messages in this run.")
+    ] = None,
+    rows: Rows = "",
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed rows again.")] = False,
+    skip_invalid: Annotated[bool, typer.Option("--skip-invalid", help="Leave invalid rows out.")] = False,
+    uncertain: Annotated[
+        Literal["skip", "again"] | None,
+        typer.Option("--uncertain", help="What becomes of rows that a server may have accepted."),
+    ] = None,
+    confirm: Annotated[
+        int | None,
+        typer.Option("--confirm", metavar="N", help="The number in the plan: send without asking."),
+    ] = None,
+    expect: Annotated[
+        str, typer.Option("--expect", metavar="FINGERPRINT", help="Send only these very letters.")
+    ] = "",
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="Try it out: an embedded server, letters land in sandbox/.")
+    ] = False,
+    no_input: Annotated[bool, typer.Option("--no-input", help="Ask nothing.")] = False,
+    progress: Annotated[
+        Literal["bar", "plain", "none"], typer.Option("--progress", help="How to show progress.")
+    ] = "bar",
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> None:
+    """Check, show the plan, ask, send, sum up. Run again to go on where it stopped."""
+    from merge import screens  # noqa: PLC0415 - keeps --help quick
+    from merge.console import Conversation  # noqa: PLC0415 - likewise
+
+    with _screen(quiet=quiet, no_color=no_color) as console:
+        campaign = _campaign(paths)
+        conversation = Conversation(
+            console,
+            confirm=confirm,
+            ask_nothing=no_input,
+            progress="none" if quiet else progress,
+            sandbox=sandbox,
+            dry_run=dry_run,
+        )
+        try:
+            summary = campaign.send(
+                dry_run=dry_run,
+                limit=limit,
+                rows=_rows(rows),
+                retry_failed=retry_failed,
+                skip_invalid=skip_invalid,
+                uncertain=uncertain,
+                expect=expect,
+                sandbox=sandbox,
+                talk=conversation,
+            )
+        finally:
+            conversation.done()
+        if dry_run:
+            console.data(screens.would_send(summary))
+            raise typer.Exit
+        if summary.ending and summary.ending.stopped:
+            console.error(summary.ending.stopped)
+        console.talk(screens.sent(summary, campaign.settings, sandbox=sandbox, now=console.clock.now()))
+        raise typer.Exit(summary.exit_code)
+
+
+@app.command()
+def status(
+    paths: Paths = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Every row, as in results.csv.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Only rows that need a look.")] = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> None:
+    """Tell what happened, and what to do next."""
+    from merge import report, screens  # noqa: PLC0415 - keeps --help quick
+
+    with _screen(quiet=quiet, no_color=no_color) as console:
+        campaign = _campaign(paths)
+        if as_json:
+            console.data(json.dumps(campaign.status(), ensure_ascii=False, indent=2))
+        elif as_csv:
+            console.data(report.as_text(campaign.records(troubled=failed)))
+        else:
+            now = console.clock.now()
+            troubles = list(campaign.records(troubled=True))
+            lines = screens.status(campaign.status(), troubles, campaign.settings.list_name, now, full=failed)
+            console.data("\n".join(lines))
+        raise typer.Exit
+
+
+def _campaign(paths: list[Path] | None) -> Campaign:
+    from merge.campaign import Campaign  # noqa: PLC0415 - keeps --help quick
+
+    if paths and len(paths) > 2:  # noqa: PLR2004 - a list and a letter
+        raise UsageError("name a campaign folder, or a list and a letter", hint="nothing more")
+    return Campaign.load(*(paths or ()))
+
+
+def _rows(text: str) -> range | None:
+    if not text:
+        return None
+    match = _ROWS.fullmatch(text.strip())
+    first = int(match[1]) if match else 0
+    last = int(match[2] or sys.maxsize) if match and "-" in text else first
+    if not match or last < first or first < 1:
+        raise UsageError(
+            f"--rows {text} is no range of rows", hint="write --rows 10-20, --rows 17 or --rows 10-"
+        )
+    return range(first, last + 1)
+
+
+_BEGIN = """\
+mergepost: a spreadsheet and a letter become personal e-mail.
+
+  mergepost init club-news                 a new campaign from a starter letter
+  mergepost check people.csv letter.md     what is wrong, before anything is sent
+  mergepost preview club-news --out look.html
+  mergepost send club-news --sandbox       try it out: nothing leaves this machine
+  mergepost send club-news                 check, plan, your yes, send; run again to go on
+
+mergepost COMMAND --help tells more.
+"""

@@ -1,0 +1,116 @@
+"""The whole journey on one page: rows become letters, letters deliveries, deliveries outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.message import EmailMessage
+
+from merge.check import Findings, Register, check, row_key
+from merge.compose import Composer
+from merge.errors import AddressError, ContentError
+from merge.journal import Journal
+from merge.message import email_message
+from merge.model import Delivery, Letter, Recipient, State
+from merge.seal import seal
+from merge.table import Table
+from merge.template import Template
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a campaign is made of, once its files are open. `list_name` is as the person wrote it."""
+
+    table: Table
+    template: Template
+    composer: Composer
+    list_name: str
+    chosen: Callable[[Recipient], bool]
+
+
+def look_through(parts: Parts, register: Register) -> Findings:
+    """Check the list, the letter and every row of it; nothing is sent. Raises ContentError."""
+    return check(
+        parts.table,
+        examine=parts.composer.examine,
+        register=register,
+        list_name=parts.list_name,
+        general=(
+            *parts.table.problems,
+            *parts.template.check_columns(parts.table.columns.names, parts.list_name),
+        ),
+        chosen=parts.chosen,
+    )
+
+
+def letters(
+    parts: Parts, message_id: Callable[[str], str], date: datetime, rows: range | None = None
+) -> Iterator[Letter]:
+    """Yield the letter of each row that can have one, in the order of the list; nothing is recorded.
+
+    A second row with an address that was there before has none, as when sending. `rows` are numbers as
+    the spreadsheet shows them.
+    """
+    seen: set[str] = set()
+    for recipient in parts.table:
+        if rows is not None and recipient.row not in rows:
+            continue
+        key = _deliverable_key(parts, recipient)
+        if not key or key in seen:
+            continue
+        if any(problem.severity == "error" for problem in parts.composer.examine(recipient).problems):
+            continue
+        seen.add(key)
+        yield parts.composer.compose(recipient, key=key, message_id=message_id(key), date=date)
+
+
+def messages(
+    parts: Parts, message_id: Callable[[str], str], date: datetime, rows: range | None = None
+) -> Iterator[EmailMessage]:
+    """Yield each letter as an EmailMessage: what `send` would send, for looking at."""
+    return map(email_message, letters(parts, message_id, date, rows))
+
+
+def deliveries(
+    parts: Parts, journal: Journal, *, now: float, limit: int | None = None, rows: range | None = None
+) -> Iterator[Delivery]:
+    """Yield what is still to be sent, in the order of the list, each made when it is asked for.
+
+    The journal must hold the approved plan: a row that differs from it raises ContentError. `limit` is a
+    number of messages, `rows` are numbers as the spreadsheet shows them, `now` is seconds since the epoch.
+    """
+    made = 0
+    for recipient in parts.table:
+        if limit is not None and made >= limit:
+            return
+        if rows is not None and recipient.row not in rows:
+            continue
+        key = _deliverable_key(parts, recipient)
+        standing = journal.standing(key) if key else None
+        if standing is None or standing.row != recipient.row:
+            continue
+        if standing.state not in (State.WAITING, State.DEFERRED):
+            continue
+        date = standing.date or datetime.fromtimestamp(int(now), UTC)
+        letter = parts.composer.compose(
+            recipient, key=key, message_id=journal.message_id(key, parts.composer.domain), date=date
+        )
+        if letter.digest != standing.digest:
+            raise ContentError(
+                f"row {recipient.row} ({recipient.address}) is not what was checked: "
+                "the list, the letter or an attachment changed meanwhile",
+                hint="run mergepost send again: it shows a new plan and goes on where this run stopped",
+            )
+        made += 1
+        yield seal(letter, attempts=standing.attempts, not_before=standing.due)
+
+
+def _deliverable_key(parts: Parts, recipient: Recipient) -> str:
+    if not any(text.strip() for text in recipient.cells.values()):
+        return ""
+    try:
+        key = row_key(recipient)
+    except AddressError:
+        return ""
+    return key if key and parts.chosen(recipient) else ""

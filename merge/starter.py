@@ -1,0 +1,67 @@
+"""What does a new campaign look like? A starter letter, its list, and a campaign.toml to edit."""
+
+from __future__ import annotations
+
+import shutil
+from difflib import get_close_matches
+from pathlib import Path
+
+from merge.errors import UsageError
+
+_IGNORED = "# personal data: not for a repository\njournal.db*\nresults.csv\nsandbox/\n"
+_CAMPAIGN = """\
+list = "{list}"
+letter = "{letter}"
+from = "Your Name <you@example.org>"
+
+# Through which server? Uncomment and fill in; see docs/how-to.md.
+# [account]
+# provider = "gmail"               # or: host = "smtp.example.org", port = 465, security = "tls"
+# user = "you@example.org"         # the password is asked for, or: password_command = "pass show mail"
+
+# [pace]
+# per_minute = 20
+"""
+
+
+def make(folder: Path, letter: str) -> list[str]:
+    """Make a campaign in a folder from a starter letter; return the names of the files written.
+
+    A list or a letter that is there already is kept and used. Raises UsageError when the folder has a
+    campaign, or when there is no such starter.
+    """
+    starters = {path.name: path for path in sorted(_templates().iterdir()) if path.is_dir()}
+    if letter not in starters:
+        found = get_close_matches(letter, starters, 1)
+        raise UsageError(
+            f"there is no starter letter {letter!r}",
+            hint=f"did you mean {found[0]}?" if found else f"there are {', '.join(starters)}",
+        )
+    if (folder / "campaign.toml").exists():
+        raise UsageError(f"{folder} has a campaign.toml already", hint="nothing was changed")
+    folder.mkdir(parents=True, exist_ok=True)
+    starter = starters[letter]
+    written = []
+    for source in sorted(path for path in starter.rglob("*") if path.is_file()):
+        target = folder / source.relative_to(starter)
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+            written.append(str(source.relative_to(starter)))
+    if "campaign.toml" not in written:
+        names = {path.name for path in starter.iterdir()}
+        text = _CAMPAIGN.format(
+            list=next(name for name in sorted(names) if name.startswith("people.")),
+            letter=next(name for name in sorted(names) if name.startswith("letter.")),
+        )
+        (folder / "campaign.toml").write_text(text, "utf-8")
+        written.insert(0, "campaign.toml")
+    if not (folder / ".gitignore").exists():
+        (folder / ".gitignore").write_text(_IGNORED, "utf-8")
+    return written
+
+
+def _templates() -> Path:
+    """Where the starter letters are: inside the installed package, or beside it in a checkout."""
+    installed = Path(__file__).parent / "templates"
+    return installed if installed.is_dir() else Path(__file__).parent.parent / "templates"
