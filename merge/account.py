@@ -25,10 +25,10 @@ Security = Literal["tls", "starttls", "none"]
 class PaceSettings:
     """How many messages in any second, minute, hour or rolling day; None is no limit."""
 
-    per_second: float | None = None
-    per_minute: float | None = None
-    per_hour: float | None = None
-    per_day: float | None = None
+    per_second: int | None = None
+    per_minute: int | None = None
+    per_hour: int | None = None
+    per_day: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class AccountSettings:
         return f"{self.host}:{self.port} ({protection})"
 
 
-PACE_KEYS: dict[str, Kinds] = dict.fromkeys(("per_second", "per_minute", "per_hour", "per_day"), (int, float))
+PACE_KEYS: dict[str, Kinds] = dict.fromkeys(("per_second", "per_minute", "per_hour", "per_day"), (int,))
 _ACCOUNT_KEYS: dict[str, Kinds] = {
     "provider": (str,),
     "host": (str,),

@@ -27,7 +27,7 @@ from merge import assemble, journey, report
 from merge.account import AccountSettings
 from merge.check import Findings
 from merge.clock import Clock, WallClock
-from merge.config import Settings, read_settings
+from merge.config import Settings, pace_of, read_settings
 from merge.courier import Ending, Unwatched, Watch, run
 from merge.errors import ApprovalError, ContentError, Problem
 from merge.interrupt import interruptible
@@ -193,6 +193,7 @@ class Campaign:
         """
         talk = Consent(confirm) if talk is None else talk
         wish = Wish(limit, rows, retry_failed, skip_invalid, uncertain, expect)
+        way: AccountSettings | None
         with ExitStack() as stack:
             if sandbox:
                 self._start_sandbox_anew()
@@ -276,7 +277,7 @@ class Campaign:
     ) -> Summary:
         if wish.uncertain is None and not dry_run and (doubtful := journal.uncertain()):
             wish = replace(wish, uncertain=talk.doubt(doubtful))
-        pace = assemble.pace(None if sandbox else self.settings.pace or (way and way.pace))
+        pace = assemble.pace(None if sandbox else pace_of(self.settings, way))
         with journal.enrolment() as enrolment:
             allowance = self._allowance(journal, pace)
             proposal = propose(self.parts, enrolment, journal, wish, allowance)

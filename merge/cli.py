@@ -86,7 +86,7 @@ def _screen(*, quiet: bool, no_color: bool) -> Iterator[Console]:
             [
                 f"error: mergepost has a fault: {type(error).__name__}",
                 "  What was sent is on record: mergepost status",
-                "  To report it, run again with MERGEPOST_TRACEBACK=1 and remove private data from what it prints.",
+                "  To report it, run again with MERGEPOST_TRACEBACK=1; remove private data from the output.",
             ]
         )
         raise typer.Exit(_UNEXPECTED) from None

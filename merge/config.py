@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from merge.account import PACE_KEYS, PaceSettings, account_from_table
+from merge.account import PACE_KEYS, AccountSettings, PaceSettings, account_from_table
 from merge.errors import ConfigError, UsageError
 from merge.toml import Kinds, TomlFile, load_toml
 
@@ -110,6 +110,11 @@ def read_settings(paths: tuple[Path, ...]) -> Settings:
             "or name a list and a letter: mergepost preview people.csv letter.md",
         )
     return _from_table(folder, *load_toml(folder / CAMPAIGN_FILE, CAMPAIGN_FILE))
+
+
+def pace_of(settings: Settings, way: AccountSettings | None) -> PaceSettings | None:
+    """Return the limits that hold: the campaign's own, else those of its account's provider."""
+    return settings.pace or (way.pace if way else None)
 
 
 def _pair(list_path: Path, letter_path: Path) -> Settings:

@@ -86,7 +86,7 @@ def _write(stream: TextIO, text: str) -> None:
 class Conversation:
     """Talks a sending through with the person: the campaign's Talk on a console."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the flags that shape it
         self,
         console: Console,
         *,

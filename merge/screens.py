@@ -12,7 +12,7 @@ from typing import Any
 from merge.account import AccountSettings, PaceSettings
 from merge.campaign import Summary
 from merge.check import Findings
-from merge.config import Settings
+from merge.config import Settings, pace_of
 from merge.errors import MergeError, Problem
 from merge.model import Record, State
 from merge.plan import Proposal
@@ -143,7 +143,7 @@ def plan(proposal: Proposal, way: AccountSettings | None, settings: Settings, *,
     lines += [f"  {'note':12} {note}" for note in _notes(proposal)]
     place = way.place if way else "no mail server yet: campaign.toml has no account"
     via = "the sandbox: nothing leaves this machine" if sandbox else f"via {plain(place)}"
-    limits = None if sandbox else settings.pace or (way and way.pace)
+    limits = None if sandbox else pace_of(settings, way)
     lines.append(f"  {'from':12} {plain(settings.sender or 'as the letter says')}   {via}")
     lines.append(f"  {'pace':12} {pace(limits, proposal.tries)}")
     for label, glance in (("first", found.first), ("last", found.last)):
