@@ -81,12 +81,24 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
+class Woven:
+    """A text in pieces: what it shares with other rows, and what is this row's own.
+
+    The text is `parts` with `values` between them; there is one part more than there are values.
+    """
+
+    parts: tuple[str, ...]
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Letter:
     """One personal letter, rendered and checked, not yet bytes.
 
     `headers` are (name, value) pairs in the order of the wire, values as a person reads them; Bcc is
     never among them. Address headers also stand in `mailboxes`, by lower-case header name.
-    At least one of `text` and `html` is set; line ends in both are LF.
+    At least one of `text` and `html` is set; line ends in both are LF. Where the same texts are at hand
+    in pieces, `woven_text` and `woven_html` hold them, so that shared pieces need be encoded only once.
     """
 
     key: str
@@ -100,6 +112,8 @@ class Letter:
     message_id: str
     date: datetime
     digest: str
+    woven_text: Woven | None = None
+    woven_html: Woven | None = None
 
 
 @dataclass(frozen=True, slots=True)
