@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from merge import statements
-from merge.errors import JournalError
+from merge.errors import JournalError, UsageError
 from merge.lock import Lock, is_held
 from merge.model import Record, State
 
@@ -136,11 +136,28 @@ class View:
 
     def uncertain(self) -> list[Record]:
         """Return the uncertain rows that wait for the person's word, in row order."""
-        return list(self._records(statements.UNCERTAIN))
+        found = self._records(statements.UNCERTAIN)
+        return [record for record in found if record.state is State.UNCERTAIN]
 
     def records(self) -> Iterator[Record]:
         """Yield what is known of every row of the list, in row order."""
         return self._records(statements.RECORDS)
+
+    def gone(self) -> Iterator[Record]:
+        """Yield what is known of the rows that are no longer in the list, in the order they had there."""
+        return self._records(statements.GONE_RECORDS)
+
+    def sent_with(self, fingerprint: str, key: str) -> str:
+        """Return the Message-ID under which this key was sent one version of the campaign, in any edition.
+
+        "" if it was not sent that version.
+        """
+        found = self._database.one(statements.SENT_WITH, (key, fingerprint))
+        return found[0] if found else ""
+
+    def versions(self) -> dict[str, int]:
+        """Return how many rows were sent each version of the campaign, by fingerprint, in all editions."""
+        return dict(self._database.all(statements.VERSIONS))
 
     def next_due(self) -> float | None:
         """Return the moment, in seconds since the epoch, when the first deferred row may be tried again."""
@@ -216,7 +233,7 @@ class Journal(View):
         """
         if not path.parent.is_dir():
             raise JournalError(f"there is no folder {path.parent} to keep the journal in")
-        lock = Lock(path)
+        lock = Lock(path, clock.sleep)
         try:
             _make(path)
             database = _Database(path)
@@ -236,8 +253,12 @@ class Journal(View):
 
         Raises JournalError when the file is damaged or newer than this program.
         """
-        if not path.exists():
+        try:
+            path.stat()
+        except FileNotFoundError:
             return None
+        except OSError as error:
+            raise JournalError(f"the journal {path} cannot be read: {error.strerror}") from error
         running = is_held(path)
         database = _Database.looking(path)
         try:
@@ -334,6 +355,27 @@ class Journal(View):
         """Let every failed row be tried afresh, if the list still has it to be sent; return how many."""
         with self._database.durable():
             return self._database.run(statements.RETRY_FAILED, (self._id,))
+
+    def forget(self) -> int:
+        """Remove from a finished edition whatever tells who its people are; return the number of rows.
+
+        States, counts and times stay. Nothing can be sent in this edition after that. Raises UsageError while
+        rows of it are still to be sent or decided about.
+        """
+        open_rows = self._database.one(statements.OPEN_NUMBER, (self._id,))[0]
+        if open_rows:
+            raise UsageError(
+                f'{open_rows} rows of the edition "{self.edition}" are waiting, deferred or uncertain',
+                hint="send them, or take them out of the list, before their names are forgotten",
+            )
+        self._database.one("PRAGMA secure_delete = ON")
+        with self._database.durable():
+            with self._database.transaction():
+                number = self._database.run(statements.FORGET, (self._id,))
+                self._database.run(statements.FORGOTTEN, (self._clock.now(), self._id))
+            self._database.compact()
+        self.forgotten = self._clock.now()
+        return number
 
     def _commit(self, delivery: Delivery) -> None:
         changed = self._database.run(
@@ -452,6 +494,9 @@ class Enrolment:
         """Make the pass the record; what it did not meet is no longer listed."""
         for number, _ in self._gone():
             self._database.run(statements.GONE, (number,))
+        for (number,) in list(self._database.all(statements.COPIES, (self._edition,))):
+            if not self._is_marked(number):
+                self._database.run(statements.DROP, (number,))
         self._database.run("COMMIT")
         self._committed = True
 
@@ -498,6 +543,7 @@ class _Database:
 
     def __init__(self, path: Path, how: str = "mode=rw") -> None:
         self._path = path
+        self._broken: JournalError | None = None
         try:
             uri = f"{path.absolute().as_uri()}?{how}"
             self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5.0)
@@ -524,6 +570,7 @@ class _Database:
 
     def prepare(self) -> None:
         """Make the file ready to be written: its schema, and how it meets the disk."""
+        made = self.check_version()
         for pragma in (
             "journal_mode = WAL",
             "synchronous = NORMAL",
@@ -531,7 +578,7 @@ class _Database:
             "journal_size_limit = 67108864",
         ):
             self.one(f"PRAGMA {pragma}")
-        if not self.check_version():
+        if not made:
             with self.durable():
                 self._script(f"BEGIN IMMEDIATE; {statements.SCHEMA} COMMIT;")
 
@@ -581,7 +628,12 @@ class _Database:
 
     @contextlib.contextmanager
     def durable(self) -> Iterator[None]:
-        """Have what commits inside on disk before it returns (SQLite's synchronous = FULL)."""
+        """Have what commits inside on disk before it returns (SQLite's synchronous = FULL).
+
+        Once the disk has failed, a later sync that succeeds proves nothing, so there is none.
+        """
+        if self._broken:
+            raise self._broken
         self.run("PRAGMA synchronous = FULL")
         try:
             yield
@@ -604,6 +656,12 @@ class _Database:
         if self._connection.in_transaction:
             self.run("ROLLBACK")
 
+    def compact(self) -> None:
+        """Write the file anew, without what was deleted from it."""
+        self.one("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.run("VACUUM")
+        self.one("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         """Close the file."""
         with contextlib.suppress(sqlite3.Error):
@@ -615,14 +673,16 @@ class _Database:
         except sqlite3.Error as error:
             raise self._explain(error) from error
 
-    def _explain(self, error: sqlite3.Error | OSError) -> JournalError:
+    def _explain(self, error: sqlite3.Error) -> JournalError:
         name = getattr(error, "sqlite_errorname", "")
-        for prefix, (what, hint) in _REASONS.items():
-            if name.startswith(prefix):
-                return JournalError(f"{what}: {self._path} ({error})", hint=hint)
-        return JournalError(f"the journal cannot be used: {self._path} ({error})")
+        what, hint = next((words for prefix, words in _REASONS.items() if name.startswith(prefix)), _OTHER)
+        explained = JournalError(f"{what}: {self._path} ({error})", hint=hint)
+        if name.startswith(("SQLITE_IOERR", "SQLITE_CORRUPT")):
+            self._broken = explained
+        return explained
 
 
+_OTHER = ("the journal cannot be used", "")
 _REASONS = {
     "SQLITE_FULL": ("the disk is full", "make room, then run mergepost send again; nothing is lost"),
     "SQLITE_IOERR": ("the disk refuses the journal", "look after the disk, then run mergepost send again"),

@@ -22,25 +22,30 @@ if TYPE_CHECKING:
 _HELD = {errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
 
 
+_PROBES = 5
+_PROBE_SECONDS = 0.05
+
+
 class Lock:
     """Holds the folder of `path` until `release`, or until the process ends, however it ends.
 
-    Raises LockedError when it is held already, JournalError when it cannot be locked at all.
+    Someone who only looks (`is_held`) holds it for an instant; so, given a way to `pause` for some
+    seconds, it is tried a few times. Raises LockedError when it stays held, JournalError when the folder
+    cannot be locked at all.
     """
 
-    def __init__(self, path: Path) -> None:
-        try:
-            self._handle: int | None = _hold(path)
-        except OSError as error:
-            if error.errno in _HELD:
-                raise LockedError(
-                    f"another run is sending this campaign: {path.parent}",
-                    hint="wait until it is done; mergepost status shows how far it is",
-                ) from None
-            raise JournalError(
-                f"the folder {path.parent} cannot be locked: {error.strerror}",
-                hint="move the campaign to a folder on a local disk where you may write",
-            ) from error
+    def __init__(self, path: Path, pause: Callable[[float], None] | None = None) -> None:
+        self._handle: int | None = None
+        for _ in range(_PROBES if pause else 1):
+            try:
+                self._handle = _take(path)
+            except LockedError as error:
+                held = error
+                if pause:
+                    pause(_PROBE_SECONDS)
+            else:
+                return
+        raise held
 
     def release(self) -> None:
         """Let go; doing so twice is harmless."""
@@ -58,6 +63,21 @@ def is_held(path: Path) -> bool:
     except JournalError:
         return False
     return False
+
+
+def _take(path: Path) -> int:
+    try:
+        return _hold(path)
+    except OSError as error:
+        if error.errno in _HELD:
+            raise LockedError(
+                f"another run is sending this campaign: {path.parent}",
+                hint="wait until it is done; mergepost status shows how far it is",
+            ) from None
+        raise JournalError(
+            f"the folder {path.parent} cannot be locked: {error.strerror}",
+            hint="move the campaign to a folder on a local disk where you may write",
+        ) from error
 
 
 def _or_close(handle: int, lock: Callable[[], object]) -> int:

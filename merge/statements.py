@@ -43,6 +43,7 @@ CREATE TABLE rows (
 );
 CREATE INDEX place ON rows (edition, row);
 CREATE INDEX tally ON rows (edition, listed, state, settled);
+CREATE INDEX copies ON rows (edition) WHERE copy > 0;
 CREATE INDEX in_flight ON rows (id) WHERE state = 'committing';
 CREATE TABLE attempts (
     time REAL NOT NULL,
@@ -68,10 +69,16 @@ SELECT row, key, recipient, state, code, enhanced, reply, attempts, message_id, 
        settled, reason, stage
 FROM rows WHERE edition = ? AND listed > '' ORDER BY row, copy
 """
+GONE_RECORDS = """
+SELECT row, key, recipient, state, code, enhanced, reply, attempts, message_id, time, due,
+       settled, reason, stage
+FROM rows WHERE edition = ? AND listed = '' ORDER BY row, copy
+"""
 UNCERTAIN = """
 SELECT row, key, recipient, state, code, enhanced, reply, attempts, message_id, time, due,
        settled, reason, stage
-FROM rows WHERE edition = ? AND listed > '' AND state = 'uncertain' AND settled = 0 ORDER BY row
+FROM rows WHERE edition = ? AND listed > '' AND state IN ('uncertain', 'committing') AND settled = 0
+ORDER BY row
 """
 COMMITTING = """
 UPDATE rows SET state = 'committing', message_id = ?, date = ?, given = ?, fingerprint = ?
@@ -119,8 +126,25 @@ NEXT_DUE = "SELECT min(due) FROM rows WHERE edition = ? AND listed > '' AND stat
 RECENT = "SELECT time FROM attempts WHERE time > ? ORDER BY time"
 LISTED = "SELECT id, state FROM rows WHERE edition = ? AND listed > '' AND copy = 0"
 LISTED_NUMBER = "SELECT count(*) FROM rows WHERE edition = ? AND listed > '' AND copy = 0"
+COPIES = "SELECT id FROM rows WHERE edition = ? AND copy > 0"
+DROP = "DELETE FROM rows WHERE id = ?"
 GONE = "UPDATE rows SET listed = '' WHERE id = ?"
 EDITION = "SELECT id, forgotten FROM editions WHERE name = ?"
 NEW_EDITION = "INSERT OR IGNORE INTO editions (name) VALUES (?)"
 META = "SELECT value FROM meta WHERE edition = ? AND name = ?"
 SET_META = "INSERT OR REPLACE INTO meta VALUES (?, ?, ?)"
+SENT_WITH = """
+SELECT message_id FROM rows
+WHERE edition IN (SELECT id FROM editions) AND key = ? AND copy = 0 AND fingerprint = ? AND state = 'sent'
+"""
+VERSIONS = "SELECT fingerprint, count(*) FROM rows WHERE state = 'sent' GROUP BY fingerprint"
+OPEN_NUMBER = """
+SELECT count(*) FROM rows WHERE edition = ? AND listed > ''
+  AND (state IN ('waiting', 'deferred') OR (state = 'uncertain' AND settled = 0))
+"""
+FORGET = """
+UPDATE rows SET key = 'forgotten ' || id, recipient = '', reply = '', reason = '', digest = '',
+       message_id = '', given = ''
+WHERE edition = ?
+"""
+FORGOTTEN = "UPDATE editions SET forgotten = ? WHERE id = ?"
