@@ -177,7 +177,7 @@ class OAuthBearer(_Steps):
 
 
 class ScramSha256(_Steps):
-    """SCRAM-SHA-256 (RFC 5802, RFC 7677) without channel binding: both sides prove that they know the password."""
+    """SCRAM-SHA-256 (RFC 5802, RFC 7677) without channel binding: both sides prove themselves."""
 
     name = "SCRAM-SHA-256"
 
@@ -204,7 +204,7 @@ class ScramSha256(_Steps):
         salted = hashlib.pbkdf2_hmac("sha256", self._password, salt, rounds)
         client_key = _hmac(salted, b"Client Key")
         final = f"c=biws,r={nonce}"  # biws: base64 of the header "n,,"
-        signed = ",".join((self._bare, challenge.decode(), final)).encode()
+        signed = f"{self._bare},{challenge.decode()},{final}".encode()
         signature = _hmac(hashlib.sha256(client_key).digest(), signed)
         self._proof_of_server = _hmac(_hmac(salted, b"Server Key"), signed)
         proof = bytes(a ^ b for a, b in zip(client_key, signature, strict=True))

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 
 from merge.errors import AddressError, ConfigError, SealError
-from merge.model import Delivery, Envelope
+from merge.model import Delivery
 
 NOOP = b"NOOP\r\n"
 QUIT = b"QUIT\r\n"
@@ -24,24 +24,25 @@ _UNFIT_NAME = re.compile(r"[^!-~]")
 
 
 def ehlo(name: str, verb: str = "EHLO") -> bytes:
-    """Return the greeting (RFC 5321, 4.1.1.1). Raises ConfigError for a name that is not one word of ASCII."""
+    """Return the greeting (RFC 5321, 4.1.1.1). Raises ConfigError if `name` is not one word of ASCII."""
     if not name or _UNFIT_NAME.search(name):
         raise ConfigError(f"{name!r} cannot be the name this computer greets the server with")
     return f"{verb} {name}\r\n".encode("ascii")
 
 
-def mail(envelope: Envelope, size: int, eight_bit: bool, offered: Mapping[str, str]) -> bytes:  # noqa: FBT001 - a fact about the message, named by the caller
-    """Return MAIL FROM with the parameters that the server offers.
+def mail(delivery: Delivery, offered: Mapping[str, str]) -> bytes:
+    """Return MAIL FROM with the parameters that the server offers; `offered` has the extensions' keywords.
 
-    SIZE (RFC 1870) is the message's `size` in bytes, BODY=8BITMIME (RFC 6152) goes with an `eight_bit`
-    message, SMTPUTF8 (RFC 6531) with an address beyond ASCII. `offered` are the extensions' keywords.
+    SIZE (RFC 1870) always, BODY=8BITMIME (RFC 6152) for content beyond ASCII, SMTPUTF8 (RFC 6531) for an
+    address beyond ASCII.
     """
+    envelope, content = delivery.envelope, delivery.content
     line = f"MAIL FROM:<{path(envelope.sender)}>"
     if "SIZE" in offered:
-        line += f" SIZE={size}"
-    if eight_bit and "8BITMIME" in offered:
+        line += f" SIZE={len(content)}"
+    if "8BITMIME" in offered and not content.isascii():
         line += " BODY=8BITMIME"
-    if envelope.needs_smtputf8 and "SMTPUTF8" in offered:
+    if "SMTPUTF8" in offered and envelope.needs_smtputf8:
         line += " SMTPUTF8"
     return line.encode() + b"\r\n"
 

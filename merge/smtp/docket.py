@@ -11,7 +11,7 @@ from enum import Enum
 
 from merge.model import Delivery, Outcome, State
 from merge.smtp.meaning import END_OF_DATA
-from merge.smtp.reply import shorten
+from merge.smtp.reply import Reply, shorten
 
 
 class Phase(Enum):
@@ -29,6 +29,13 @@ class Case:
     delivery: Delivery
     phase: Phase = Phase.OFFERED
     outcome: Outcome | None = None
+
+
+def outcome_of(delivery: Delivery, state: State, stage: str, reply: Reply, recipient: str = "") -> Outcome:
+    """Return what a reply at that stage came to for a delivery."""
+    return Outcome(
+        delivery.key, delivery.row, state, stage, reply.code, reply.enhanced, reply.text, recipient
+    )
 
 
 class Docket:

@@ -8,7 +8,7 @@ code, then what is known of a provider's texts (RFC 5321, 4.2; RFC 3463). The fi
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from merge.model import State
@@ -17,6 +17,7 @@ from merge.smtp.reply import Reply
 BANNER, EHLO, HELO, STARTTLS, AUTH = "banner", "EHLO", "HELO", "STARTTLS", "AUTH"
 MAIL, RCPT, DATA, BODY, END_OF_DATA = "MAIL", "RCPT", "DATA", "body", "end of data"
 RSET, NOOP, QUIT = "RSET", "NOOP", "QUIT"
+AFTERWARDS = "the conversation so far"
 
 
 class Run(Enum):
@@ -303,14 +304,13 @@ TABLE: tuple[Rule, ...] = (
 def judge(stage: str, reply: Reply) -> Verdict | None:
     """Return what the reply means at that stage, or None if it has no place there (1xx, a stray 3xx).
 
-    After a message's end only its own answer speaks about the row: a rule that would leave the row waiting
-    is read as DEFERRED or FAILED there, for the server has refused the message in full.
+    A message that was refused in full, but for a fault of the sender's or the line's, is DEFERRED: it was on
+    record as committing, so it needs an outcome, and it is worth another try.
     """
     for rule in (*PROVIDERS, *TABLE):
         if rule.fits(stage, reply):
             verdict = rule.verdict
             if stage == END_OF_DATA and verdict.row is None:
-                row = State.DEFERRED if reply.kind == 4 else State.FAILED  # noqa: PLR2004 - the class of a reply
-                return Verdict(row, verdict.run, verdict.hint, verdict.least, verdict.tries, verdict.slow)
+                return replace(verdict, row=State.DEFERRED)
             return verdict
     return None

@@ -45,9 +45,34 @@ class Reply:
     enhanced: str = ""
 
     @property
-    def kind(self) -> int:
-        """The first digit, which decides (RFC 5321, 4.2.1)."""
-        return self.code // 100
+    def ok(self) -> bool:
+        """Whether the first digit, which decides (RFC 5321, 4.2.1), says yes."""
+        return 200 <= self.code < 300  # noqa: PLR2004 - reply codes are numbers by nature
+
+    @property
+    def refused(self) -> bool:
+        """Whether the first digit says no, for now (4) or for good (5)."""
+        return self.code >= 400  # noqa: PLR2004 - reply codes are numbers by nature
+
+    @property
+    def permanent(self) -> bool:
+        """Whether the first digit says no for good."""
+        return self.code >= 500  # noqa: PLR2004 - reply codes are numbers by nature
+
+    @property
+    def go_ahead(self) -> bool:
+        """Whether the server waits for the message (354)."""
+        return self.code == 354  # noqa: PLR2004 - reply codes are numbers by nature
+
+    @property
+    def question(self) -> bool:
+        """Whether the server asks something during a login (334)."""
+        return self.code == 334  # noqa: PLR2004 - reply codes are numbers by nature
+
+    @property
+    def closing(self) -> bool:
+        """Whether the server closes the line (421); it may say so at any time (RFC 5321, 3.8)."""
+        return self.code == 421  # noqa: PLR2004 - reply codes are numbers by nature
 
     @property
     def text(self) -> str:

@@ -1,47 +1,44 @@
 """How does a letter leave, whatever happens to the line? A dialogue on a wire, reopened when it breaks.
 
-`Session` is a carrier (merge.carrier). It connects when the first delivery is to be sent, keeps the line,
-and takes another when the server or the network ends it: with what was not past its commit point, and never
-with what was.
+`Session` is a carrier (merge.carrier). It connects when the first delivery is to be sent, keeps the line, and
+takes another one when the server or the network ends it: with what was not past its commit point, never with
+what was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from merge.errors import CarrierError, MergeError
 from merge.model import Delivery, Outcome, State
 from merge.smtp import command
+from merge.smtp.again import SCHEDULE, Again, Exhausted
 from merge.smtp.auth import Credentials
-from merge.smtp.dialogue import (
+from merge.smtp.dialogue import Dialogue
+from merge.smtp.docket import Docket, Phase
+from merge.smtp.line import LOCK_STEP, RIDING, WINDOWED, Habits
+from merge.smtp.meaning import Run
+from merge.smtp.opening import Terms
+from merge.smtp.steps import (
     Commit,
     Deadlines,
-    Dialogue,
     Done,
     Event,
-    Habits,
     Handshake,
     Hangup,
     Idle,
     Leave,
     Lost,
     Read,
-    Terms,
+    Step,
     Tick,
     Unread,
     Write,
 )
-from merge.smtp.docket import Docket, Phase
-from merge.smtp.meaning import Run
-from merge.smtp.wire import CHUNK, Broken, Clock, Security, Wire
-
-if TYPE_CHECKING:
-    from tenacity import AttemptManager, RetryCallState, Retrying
-
-SCHEDULE = (1.0, 2.0, 5.0, 15.0, 60.0)
-"""Seconds before each new line, jitter apart, while no row gets an answer; after the last the run stops."""
+from merge.smtp.wire import CHUNK, Broken, Clock, Security, UnknownName, Wire
 
 SLICE = 0.25
 """How long, in seconds, a wait may last before an interrupt is seen."""
@@ -49,16 +46,18 @@ SLICE = 0.25
 Secret = Callable[[], str]
 """Gives a password or a token when it is needed, and only then."""
 
+_APP_PASSWORD = re.compile(r"[a-z]{4}( [a-z]{4}){3}")
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A server and the way to use it.
+    """A server, and the way to use it.
 
-    `security` is "tls" (from the start), "starttls" or "none". `token` (XOAUTH2, OAUTHBEARER) wins over
-    `password`; `mechanisms`, if any, are the only ones tried for a login. `per_connection` is the number of
-    messages after which the line is renewed (0: never). `pipelining` is the highest level of pipelining, and
-    `window` the number of messages in flight at level 3; 0 keeps to level 2. `ehlo_name` is told to the
-    server; empty: this side's address, which tells no name.
+    `security` is "tls" (from the start), "starttls" or "none". `token` (for XOAUTH2, OAUTHBEARER) wins over
+    `password`; `mechanisms`, if any, are the only ones a login is tried with, in that order. `per_connection`
+    is the number of messages after which the line is renewed (0: never). `pipelining` is the highest level of
+    pipelining, `window` the number of messages in flight at level 3; 0 keeps to level 2. `ehlo_name` is told
+    to the server; empty: this side's address, which tells no name.
     """
 
     host: str
@@ -77,7 +76,11 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """What a server says of itself, once logged in. `size_limit` is in bytes, 0 if unknown."""
+    """What a server says of itself to who has logged in.
+
+    `tls` is such as "TLSv1.3", empty without TLS; `mechanism` that of the login, empty without one; `level`
+    the level of pipelining that will be tried; `size_limit` is in bytes, 0 if it does not say.
+    """
 
     banner: str
     extensions: Mapping[str, str]
@@ -87,13 +90,6 @@ class Greeting:
     size_limit: int
 
 
-class _LineLost(Exception):  # noqa: N818 - what happened, for tenacity
-    def __init__(self, reason: str, least: float = 0.0) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.least = least
-
-
 def _ignore(_: str) -> None:
     pass
 
@@ -101,12 +97,12 @@ def _ignore(_: str) -> None:
 class Session:
     """One SMTP session, over as many connections as it takes.
 
-    `before_commit` is called with each delivery, `before_commits` with a whole window of them, just before
-    the write after which it may count as accepted; one of the two is enough. If it raises, that write is not
-    made. `tell` gets a line for the person, safe to print, when something has to be waited for.
+    `before_commit` is called with each delivery, `before_commits` with all those of one write, just before
+    the write after which they may count as accepted; one of the two is enough. If it raises, that write is
+    not made. `tell` gets a line for the person, safe to print, when something has to be waited for.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a collaborator
+    def __init__(  # noqa: PLR0913 - each is a collaborator, named by the caller
         self,
         account: Account,
         *,
@@ -117,44 +113,41 @@ class Session:
         deadlines: Deadlines | None = None,
         schedule: Sequence[float] = SCHEDULE,
     ) -> None:
+        if account.ehlo_name:
+            command.ehlo(account.ehlo_name)
         self._account = account
         self._clock = clock
         self._before_commit = before_commit
         self._before_commits = before_commits
         self._tell = tell
         self._deadlines = deadlines or Deadlines()
-        self._schedule = tuple(schedule)
+        self._again = Again(clock, self._announce, schedule)
         self._docket = Docket()
-        level = 2 if account.pipelining == "auto" else account.pipelining
-        self._habits = Habits(
-            level=level,
-            window=account.window if level == 2 else 0,
-            limit=account.per_connection,
-        )
-        self._security: Security | None = None
+        level = RIDING if account.pipelining == "auto" else account.pipelining
+        self._habits = Habits(level, account.window if level == RIDING else 0, account.per_connection)
+        self._security = Security(account.host, account.ca_file) if account.ca_file else None
         self._wire: Wire | None = None
         self._dialogue: Dialogue | None = None
-        self._deadline: tuple[object, float] = (None, 0.0)
-        self._attempts: Iterator[AttemptManager] | None = None
-        self._attempt: AttemptManager | None = None
-        self._tries: dict[str, int] = {}
+        self._reached = False  # a line was had at least once
         self._answered = False  # a row got its answer since the last loss
-        self._closed: CarrierError | None = None
+        self._tries: dict[str, int] = {}
+        self._due: tuple[Step | None, float] = (None, 0.0)
+        self._overdue: Step | None = None
+        self._closed: MergeError | None = None
 
     # The carrier's contract
 
     @property
     def level(self) -> int:
-        """The level of pipelining that is in use; before the first connection, the one that will be tried."""
+        """The level of pipelining in use; before the first connection the one that will be tried."""
         if self._dialogue is not None and self._dialogue.opened:
-            return self._dialogue.level
-        return 3 if self._habits.window else self._habits.level
+            return self._dialogue.line.level
+        return WINDOWED if self._habits.window else self._habits.level
 
     @property
     def room(self) -> int:
         """How many more deliveries may be offered now."""
-        level = self.level
-        most = self._habits.window if level == 3 else 2 if level == 2 else 1  # noqa: PLR2004 - levels
+        most = {LOCK_STEP: 1, RIDING: 2, WINDOWED: self._habits.window}.get(self.level, 1)
         return max(0, most - len(self._docket))
 
     def offer(self, delivery: Delivery) -> None:
@@ -165,19 +158,20 @@ class Session:
     def collect(self, patience: float) -> Sequence[Outcome]:
         """Work until an outcome is known; with nothing to do, wait `patience` seconds at most.
 
-        Raises CarrierError when nothing can be sent any more, and whatever the hook raises. When the clock
-        is interrupted and nothing is in flight, returns with nothing.
+        Raises CarrierError when nothing can be sent any more, and whatever the hook or the account's secret
+        raises. Once the clock is interrupted it goes on only for what is in flight.
         """
         try:
             return self._collect(patience)
         except BaseException:
-            self._drop("interrupted")
+            self._drop("the run was interrupted before the server answered")
             raise
 
     def recall(self) -> Sequence[Delivery]:
         """Give back, without I/O, what cannot have been accepted."""
         if self._docket.begun and self._wire is not None:
-            self._drop("given up")  # in the middle of a message only a closed line says that it ends here
+            # In the middle of a message only a closed line says that it is not to be delivered.
+            self._drop("the run was interrupted before the server answered")
         return self._docket.recall()
 
     def close(self) -> None:
@@ -187,13 +181,11 @@ class Session:
             if dialogue is not None and isinstance(dialogue.step, Idle):
                 dialogue.resume(Leave())
                 while not isinstance(dialogue.step, Hangup):
-                    if (event := self._perform(dialogue.step)) is None:
-                        break
-                    dialogue.resume(event)
+                    dialogue.resume(self._perform(dialogue.step, patience=0.0) or Lost("was left"))
         except (MergeError, OSError):
             pass  # nothing that happens to a line after its last answer matters
         finally:
-            self._drop("closed")
+            self._drop("the session was closed before the server answered")
 
     def probe(self) -> Greeting:
         """Connect, secure, log in, and return what the server says; send nothing.
@@ -201,125 +193,119 @@ class Session:
         Raises CarrierError with the first thing that fails: there is no second try.
         """
         try:
-            if self._dialogue is None:
-                self._connect()
-            dialogue = self._dialogue
-            while dialogue is not None and not dialogue.opened:
+            dialogue = self._dialogue or self._connect()
+            while not dialogue.opened:
                 if isinstance(dialogue.step, Hangup):
-                    raise self._stop(dialogue.step.reason, dialogue.step.hint)
-                event = self._perform(dialogue.step)
-                if event is None:
-                    raise CarrierError("interrupted")
+                    raise self._error(dialogue.step.reason, dialogue.step.hint)
+                if (event := self._perform(dialogue.step, patience=0.0)) is None:
+                    raise self._error("was not waited for: interrupted")
                 dialogue.resume(event)
         except Broken as broken:
-            raise self._stop(broken.message) from None
+            self._drop("")
+            raise self._error(broken.message, broken.hint) from None
         except BaseException:
-            self._drop("interrupted")
+            self._drop("")
             raise
-        assert self._dialogue is not None  # noqa: S101 - tells mypy what the loop has shown
-        dialogue = self._dialogue
-        return Greeting(
-            dialogue.banner,
-            dict(dialogue.extensions),
-            self._wire.tls_version if self._wire else "",
-            dialogue.mechanism,
-            dialogue.level,
-            dialogue.size_limit,
-        )
+        line = dialogue.line
+        tls = self._wire.tls_version if self._wire is not None else ""
+        return Greeting(line.banner, dict(line.extensions), tls, line.mechanism, line.level, line.size_limit)
 
     # The work
 
     def _collect(self, patience: float) -> Sequence[Outcome]:
         while True:
             if outcomes := self._docket.known():
-                if any(outcome.state is not State.UNCERTAIN for outcome in outcomes):
-                    self._answered = True
+                self._answered |= any(outcome.state is not State.UNCERTAIN for outcome in outcomes)
                 return outcomes
             if self._closed is not None:
                 raise self._closed
             if self._clock.interrupted and not self._docket.doubtful:
                 return ()
-            dialogue = self._dialogue
-            if dialogue is None:
+            if self._dialogue is None:
                 if not self._docket.pending:
                     self._clock.sleep(patience)
                     return ()
                 if not self._reopen():
                     return ()
                 continue
-            step = dialogue.step
+            step = self._dialogue.step
             if isinstance(step, Hangup):
                 self._hung_up(step)
-            elif isinstance(step, Idle) and not self._docket.pending:
-                if (idled := self._idle(step, patience)) is None:
-                    return ()
-                dialogue.resume(idled)
-            elif (event := self._perform(step)) is not None:
-                dialogue.resume(event)
+            elif (event := self._perform(step, patience)) is None:
+                return ()
+            else:
+                self._dialogue.resume(event)
 
-    def _idle(self, step: Idle, patience: float) -> Event | None:
-        """Wait on the idle line; None: the patience is over before anything happened."""
-        wire = self._line()
+    def _perform(self, step: Step, patience: float) -> Event | None:
+        """Do one step. None: the patience, or the run, ended first; the step is still to be done."""
+        try:
+            wire = self._line()
+            match step:
+                case Read():
+                    return self._read(wire, step, patience)
+                case Write():
+                    return _waiting(wire) or self._write(wire, step.data, stop_early=step.body)
+                case Commit():
+                    return self._commit(wire, step)
+                case Handshake():
+                    if (event := _waiting(wire)) is not None:
+                        return event
+                    wire.handshake(self._trust(), self._deadlines.handshake)
+                    return Done()
+                case Idle():
+                    return self._idle(wire, step, patience)
+                case Hangup():
+                    return None
+        except Broken as broken:
+            return Lost(broken.message)
+
+    def _idle(self, wire: Wire, step: Idle, patience: float) -> Event | None:
+        if self._docket.pending:
+            return _waiting(wire) or Done()
         until = self._until(step, step.seconds)
         while True:
-            if (event := self._pending_bytes(wire)) is not None:
+            if (event := _waiting(wire)) is not None:
                 return event
             left = until - self._clock.monotonic()
             if left <= 0:
                 return Tick()
             if patience <= 0 or self._clock.interrupted:
                 return None
-            slice_ = min(SLICE, patience, left)
-            wire.wait(slice_)
-            patience -= slice_
+            wait = min(SLICE, patience, left)
+            wire.wait(wait)
+            patience -= wait
 
-    def _perform(self, step: object) -> Event | None:
-        """Do one step; None: an interrupt came first, the step is still to be done."""
-        wire = self._line()
-        try:
-            match step:
-                case Read():
-                    return self._read(wire, step)
-                case Write():
-                    return self._pending_bytes(wire) or self._write(wire, step.data, stop_early=step.body)
-                case Commit():
-                    return self._commit(wire, step)
-                case Handshake():
-                    if (event := self._pending_bytes(wire)) is not None:
-                        return event
-                    wire.handshake(self._trust(), self._deadlines.handshake)
-                    return Done()
-                case Idle():
-                    return self._pending_bytes(wire) or Done()
-        except Broken as broken:
-            return Lost(broken.message)
-        raise TypeError(step)
-
-    def _read(self, wire: Wire, step: Read) -> Event | None:
+    def _read(self, wire: Wire, step: Read, patience: float) -> Event | None:
         until = self._until(step, step.seconds)
+        if self._overdue is step:
+            return Lost(f"gave no complete answer to {step.stage} in {step.seconds:g} s")
         while (data := wire.receive()) is None:
             left = until - self._clock.monotonic()
             if left <= 0:
-                return Lost(f"no complete answer to {step.stage} in {step.seconds:g} s")
+                return Lost(f"gave no complete answer to {step.stage} in {step.seconds:g} s")
             if self._docket.doubtful:
                 wire.wait(left)
-            else:
-                wire.wait(min(SLICE, left))
-                if self._clock.interrupted:
-                    return None
+                continue
+            if self._clock.interrupted or (patience <= 0 and self._wholly_idle(step)):
+                return None
+            wait = min(SLICE, left)
+            wire.wait(wait)
+            patience -= wait
         if self._clock.monotonic() >= until:
-            return Lost(f"no complete answer to {step.stage} in {step.seconds:g} s")
-        return Done(data) if data else Lost("the server closed the line")
+            self._overdue = step  # what has come is heard; what has not is too late
+        return Done(data) if data else Lost("closed the connection")
 
-    def _pending_bytes(self, wire: Wire) -> Event | None:
-        """Look for what has arrived unasked."""
-        data = wire.receive()
-        if data is None:
-            return None
-        return Unread(data) if data else Lost("the server closed the line")
+    def _wholly_idle(self, step: Read) -> bool:
+        """Whether a reply is awaited that no row depends on."""
+        return (
+            self._dialogue is not None
+            and self._dialogue.opened
+            and not self._docket.pending
+            and step.stage != "QUIT"
+        )
 
     def _commit(self, wire: Wire, step: Commit) -> Event:
-        if (event := self._pending_bytes(wire)) is not None:
+        if (event := _waiting(wire)) is not None:
             return event
         deliveries = [case.delivery for case in step.cases]
         if self._before_commits is not None and (len(deliveries) > 1 or self._before_commit is None):
@@ -335,11 +321,11 @@ class Session:
             nonlocal handed
             handed = end
 
-        event = self._pending_bytes(wire) or self._write(wire, step.data, handing=handing)
-        if not isinstance(event, Done):
-            for case, end in zip(step.cases, step.ends, strict=True):
-                if handed < end:
-                    case.phase = Phase.BEGUN  # its last byte never left this program
+        # The disk took its time: look again.
+        event = _waiting(wire) or self._write(wire, step.data, handing=handing)
+        for case, end in zip(step.cases, step.ends, strict=True):
+            if handed < end:
+                case.phase = Phase.BEGUN  # its last byte never left this program
         return event
 
     def _write(
@@ -348,193 +334,168 @@ class Session:
         data: bytes,
         *,
         stop_early: bool = False,
-        handing: Callable[[int], None] | None = None,
+        handing: Callable[[int], None] = lambda _: None,
     ) -> Event:
         """Write it all, reading meanwhile: two full buffers would wait for each other for ever.
 
-        `handing` is told, before each attempt, the offset that may have left after it.
+        `handing` is told, before each attempt, up to which offset the bytes may have left after it.
         """
         view, done, heard = memoryview(data), 0, bytearray()
-        until = self._clock.monotonic() + self._deadlines.block
+        stalled = self._clock.monotonic() + self._deadlines.block
         try:
             while done < len(view):
                 piece = view[done : done + CHUNK]
-                if handing is not None:
-                    handing(done + len(piece))
-                if taken := wire.send(piece):
-                    done += taken
-                    until = self._clock.monotonic() + self._deadlines.block
-                    if done == len(view):
-                        break
-                elif (left := until - self._clock.monotonic()) <= 0:
+                handing(done + len(piece))
+                taken = wire.send(piece)
+                done += taken
+                if done == len(view):
+                    break
+                if taken:
+                    stalled = self._clock.monotonic() + self._deadlines.block
+                elif self._clock.monotonic() >= stalled:
                     return Lost(
-                        f"the server takes nothing any more for {self._deadlines.block:g} s", bytes(heard)
+                        f"took nothing more of the message for {self._deadlines.block:g} s", bytes(heard)
                     )
                 else:
-                    wire.wait(min(left, SLICE), write=True)
+                    wire.wait(SLICE, write=True)
                 if (more := wire.receive()) is not None:
                     heard += more
                     if not more:
-                        return Lost("the server closed the line", bytes(heard))
+                        return Lost("closed the connection", bytes(heard))
                     if stop_early:
                         return Unread(bytes(heard))
         except Broken as broken:
-            return Lost(broken.message, bytes(heard) + self._rest(wire))
+            return Lost(broken.message, bytes(heard) + _rest(wire))
         return Done(bytes(heard))
 
-    def _rest(self, wire: Wire) -> bytes:
-        """Return what can still be read of a line that broke: often the server's reason."""
-        rest = b""
-        try:
-            while data := wire.receive():
-                rest += data
-        except Broken:
-            pass
-        return rest
-
-    def _until(self, step: object, seconds: float) -> float:
+    def _until(self, step: Step, seconds: float) -> float:
         """Return the moment at which this step's time is up; the same step keeps its moment."""
-        if self._deadline[0] is not step:
-            self._deadline = (step, self._clock.monotonic() + seconds)
-        return self._deadline[1]
+        if self._due[0] is not step:
+            self._due = (step, self._clock.monotonic() + seconds)
+        return self._due[1]
 
     # Lines
 
     def _line(self) -> Wire:
         if self._wire is None:
-            raise Broken("the line is closed")
+            raise Broken("closed the connection")
         return self._wire
 
     def _trust(self) -> Security:
         if self._security is None:
-            self._security = Security(self._account.host, self._account.ca_file)
+            self._security = Security(self._account.host)
         return self._security
 
-    def _connect(self) -> None:
+    def _connect(self) -> Dialogue:
+        """Take a new line. Raises CarrierError, Broken."""
         account = self._account
-        wire = Wire(account.host, account.port, self._clock)
-        self._wire = wire
+        wire = self._wire = Wire(account.host, account.port, self._clock)
         wire.connect(self._deadlines.connect)
+        self._reached = True
         if account.security == "tls":
             wire.handshake(self._trust(), self._deadlines.handshake)
-        secret = account.token or account.password
-        credentials = (
-            Credentials(account.user, account.password, account.token, account.host, account.port)
-            if account.user and secret
-            else None
-        )
+        password = self._password if account.password is not None else None
+        credentials = Credentials(account.user, password, account.token, account.host, account.port)
         terms = Terms(
             ehlo_name=account.ehlo_name or wire.literal,
             starttls=account.security == "starttls",
             private=account.security != "none",
-            credentials=credentials,
+            credentials=credentials if account.user and (password or account.token) else None,
             mechanisms=account.mechanisms,
         )
         self._dialogue = Dialogue(terms, self._docket, self._habits, self._deadlines)
+        return self._dialogue
+
+    def _password(self) -> str:
+        """Return the password; Google's app passwords are shown with blanks that are not part of them."""
+        password = self._account.password() if self._account.password else ""
+        if _APP_PASSWORD.fullmatch(password) and re.search(
+            r"\b(gmail|google(mail)?)\.com$", self._account.host
+        ):
+            self._tell("The blanks in the app password were left out: Google shows it with them.")
+            return password.replace(" ", "")
+        return password
+
+    def _reopen(self) -> bool:
+        """Take a new line, after the wait that is owed. False: interrupted."""
+        try:
+            if not self._again.due():
+                return False
+            self._connect()
+        except Exhausted as end:
+            self._closed = self._error(
+                f"{end.reason}, the last time of several",
+                "Check the network, and whether the server is up. Nothing is lost: mergepost send goes on from here.",
+            )
+        except UnknownName as unknown:
+            self._drop("")
+            if not self._reached:
+                self._closed = self._error(unknown.message, unknown.hint)
+            else:
+                self._lost(unknown.message)
+        except Broken as broken:
+            self._drop("")
+            if not self._clock.interrupted:
+                self._lost(broken.message)
+        except CarrierError as error:
+            self._closed = error
+            raise
+        return True
+
+    def _hung_up(self, end: Hangup) -> None:
+        """Close a line that has ended, and decide what that means for the run."""
+        self._drop(f"the server {end.reason}")
+        if end.run is Run.GO_ON:
+            return
+        if end.run is Run.STOP:
+            self._closed = self._error(end.reason, end.hint)
+            return
+        if end.tries:
+            self._tries[end.stage] = self._tries.get(end.stage, 0) + 1
+            if self._tries[end.stage] >= end.tries:
+                self._closed = self._error(f"{end.reason} ({end.tries} times)", end.hint)
+                return
+        self._lost(end.reason, end.least, at_once=end.run is Run.RECONNECT)
+
+    def _lost(self, reason: str, least: float = 0.0, *, at_once: bool = False) -> None:
+        """Count a loss. A line that had a row answered may be followed `at_once`."""
+        if self._answered or self._docket.answered:
+            self._answered = False
+            self._tries.clear()
+            self._again.start_over()
+            if at_once:
+                return
+        self._again.lost(reason, least)
 
     def _drop(self, reason: str) -> None:
-        """Close the line without a word; what was in doubt stays in doubt."""
+        """Close the line without a word; what is in doubt is uncertain now, for that reason."""
         wire, self._wire, self._dialogue = self._wire, None, None
         self._docket.settle(reason)
         if wire is not None:
             wire.close()
 
-    def _reopen(self) -> bool:
-        """Take a new line, after the wait that is owed. False: interrupted."""
-        if self._attempt is None:
-            self._attempt = self._next_attempt()
-        if self._attempt is None:
-            return self._closed is not None
-        if self._clock.interrupted:
-            return False
-        try:
-            self._connect()
-        except Broken as broken:
-            self._drop(broken.message)
-            self._lost(broken.message)
-        return True
+    def _announce(self, reason: str, seconds: float, number: int, of: int) -> None:
+        where = f"{self._account.host}:{self._account.port}"
+        self._tell(f"{where} {reason}; trying again in {seconds:.0f} s ({number} of {of})")
 
-    def _hung_up(self, end: Hangup) -> None:
-        """Close the line that has ended, and decide what that means."""
-        self._drop(end.reason)
-        if end.run is Run.GO_ON:
-            return
-        if end.run is Run.STOP:
-            self._stop(end.reason, end.hint)
-            return
-        if end.tries:
-            self._tries[end.stage] = self._tries.get(end.stage, 0) + 1
-            if self._tries[end.stage] >= end.tries:
-                self._stop(f"{end.reason} ({end.tries} times)", end.hint)
-                return
-        self._lost(end.reason, end.least, at_once=end.run is Run.RECONNECT)
+    def _error(self, reason: str, hint: str = "") -> CarrierError:
+        return CarrierError(f"{self._account.host}:{self._account.port} {reason}", hint=hint)
 
-    def _lost(self, reason: str, least: float = 0.0, *, at_once: bool = False) -> None:
-        """Count a loss. The wait that follows from it is made when the next line is needed."""
-        outcomes = self._docket.answered
-        if self._answered or outcomes:
-            self._answered, self._tries = False, {}
-            self._attempts = self._attempt = None
-            if at_once:
-                return
-        if self._attempt is None:
-            self._attempt = self._next_attempt()
-        if self._attempt is not None:
-            with self._attempt:
-                raise _LineLost(reason, least)
-        self._attempt = None
 
-    def _next_attempt(self) -> AttemptManager | None:
-        """Return the next attempt at a line, after its wait; None: interrupted, or it was the last."""
-        if self._attempts is None:
-            self._attempts = iter(self._retrying())
-        try:
-            return next(self._attempts)
-        except _LineLost as lost:
-            self._attempts = None
-            if not self._clock.interrupted:
-                self._stop(
-                    f"no line that works, after {len(self._schedule) + 1} tries ({lost.reason})",
-                    "Check the network, and whether the server is up. Then: mergepost send",
-                )
-            return None
+def _waiting(wire: Wire) -> Event | None:
+    """Look for what has arrived unasked."""
+    data = wire.receive()
+    if data is None:
+        return None
+    return Unread(data) if data else Lost("closed the connection")
 
-    def _retrying(self) -> Retrying:
-        from tenacity import (  # noqa: PLC0415 - not needed to start, nor while all goes well
-            Retrying,
-            stop_after_attempt,
-            wait_chain,
-            wait_random,
-        )
 
-        enough = stop_after_attempt(len(self._schedule) + 1)
-        scheduled = wait_chain(*(wait_random(seconds, 1.25 * seconds) for seconds in self._schedule))
-
-        def wait(state: RetryCallState) -> float:
-            lost = state.outcome.exception() if state.outcome else None
-            return max(scheduled(state), lost.least if isinstance(lost, _LineLost) else 0.0)
-
-        def stop(state: RetryCallState) -> bool:
-            return self._clock.interrupted or enough(state)
-
-        return Retrying(
-            wait=wait,
-            stop=stop,
-            sleep=self._clock.sleep,
-            before_sleep=self._announce,
-            reraise=True,
-        )
-
-    def _announce(self, state: RetryCallState) -> None:
-        lost = state.outcome.exception() if state.outcome else None
-        reason = lost.reason if isinstance(lost, _LineLost) else "lost"
-        seconds = state.next_action.sleep if state.next_action else 0.0
-        self._tell(
-            f"connection to {self._account.host} lost ({reason}),"
-            f" trying again in {seconds:.0f} s ({state.attempt_number} of {len(self._schedule)})"
-        )
-
-    def _stop(self, reason: str, hint: str = "") -> CarrierError:
-        self._drop(reason)
-        self._closed = CarrierError(f"{self._account.host}:{self._account.port}: {reason}", hint=hint)
-        return self._closed
+def _rest(wire: Wire) -> bytes:
+    """Return what can still be read of a line that broke: often the server's reason."""
+    rest = b""
+    try:
+        while data := wire.receive():
+            rest += data
+    except Broken:
+        pass
+    return rest

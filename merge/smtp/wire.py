@@ -28,7 +28,11 @@ _TOO_OLD = ("PROTOCOL", "VERSION_TOO_LOW", "HANDSHAKE_FAILURE", "NO_SHARED_CIPHE
 
 
 class Broken(MergeError):  # noqa: N818 - says what the line is
-    """The line is broken, or could not be made; another one may do."""
+    """The line is broken, or could not be made; another one may do. The message is a predicate of the server."""
+
+
+class UnknownName(Broken):
+    """The server's name does not exist, or cannot be looked up without a network."""
 
 
 class Clock(Protocol):
@@ -93,21 +97,21 @@ class Wire:
     # Making it
 
     def connect(self, seconds: float) -> None:
-        """Connect to the first of the host's addresses that answers, each for that long.
+        """Connect to the first of the host's addresses that answers; each has that long.
 
-        Raises CarrierError if the name does not exist, Broken if no address answers.
+        Raises UnknownName if the host's name does not exist, Broken if no address answers.
         """
         try:
             found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         except (socket.gaierror, UnicodeError) as error:
             if isinstance(error, UnicodeError) or error.errno in _UNKNOWN_NAME:
-                raise CarrierError(
-                    f"there is no server called {self._host}",
+                raise UnknownName(
+                    "does not exist: no such name",
                     hint="Check the host of the account, and whether this computer is online.",
                 ) from None
-            raise Broken(f"the name {self._host} cannot be looked up now ({error.strerror})") from None
+            raise Broken(f"cannot be looked up now ({error.strerror})") from None
         except OSError as error:
-            raise Broken(f"the name {self._host} cannot be looked up now ({_words(error)})") from None
+            raise Broken(f"cannot be looked up now ({_words(error)})") from None
         reason = "no address"
         for family, kind, protocol, _, address in found:
             try:
@@ -117,7 +121,7 @@ class Wire:
                 reason = _words(error)
             else:
                 return
-        raise Broken(reason)
+        raise Broken(f"cannot be reached ({reason})")
 
     def _reach(self, family: int, kind: int, protocol: int, address: tuple[Any, ...], seconds: float) -> None:
         line = self._socket = socket.socket(family, kind, protocol)
@@ -139,7 +143,7 @@ class Wire:
         """Start TLS. Raises CarrierError if the server cannot be trusted, Broken if the line fails."""
         plain = self._socket
         if plain is None:
-            raise Broken("the line is closed")
+            raise Broken("closed the connection")
         until = self._clock.monotonic() + seconds
         try:
             line = security.wrap(plain)
@@ -154,7 +158,7 @@ class Wire:
                 else:
                     return
                 if not ready or self._clock.monotonic() >= until:
-                    raise Broken(f"no TLS handshake in {seconds:g} s")
+                    raise Broken(f"did not finish the TLS handshake in {seconds:g} s")
         except ssl.SSLCertVerificationError as error:
             raise CarrierError(
                 f"the certificate of {self._host}:{self._port} cannot be trusted: {error.verify_message}",
@@ -163,7 +167,7 @@ class Wire:
         except ssl.SSLError as error:
             raise _handshake_failure(error, self._host, self._port) from None
         except OSError as error:
-            raise Broken(f"the line broke in the TLS handshake ({_words(error)})") from None
+            raise Broken(f"broke off the TLS handshake ({_words(error)})") from None
 
     # Using it
 
@@ -177,7 +181,7 @@ class Wire:
         except (BlockingIOError, ssl.SSLWantWriteError):
             pass
         except OSError as error:
-            raise Broken(_words(error)) from None
+            raise Broken(f"broke the connection ({_words(error)})") from None
         return 0
 
     def receive(self) -> bytes | None:
@@ -195,7 +199,7 @@ class Wire:
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b""
         except OSError as error:
-            raise Broken(_words(error)) from None
+            raise Broken(f"broke the connection ({_words(error)})") from None
 
     def wait(self, seconds: float, *, write: bool = False) -> bool:
         """Wait until something has arrived, or with `write` until the line takes more. False: it was in vain."""
@@ -243,7 +247,7 @@ class Wire:
 
     def _open(self) -> socket.socket:
         if self._socket is None:
-            raise Broken("the line is closed")
+            raise Broken("closed the connection")
         return self._socket
 
     def _ready(self, *, read: bool = False, write: bool = False, seconds: float) -> bool:
@@ -303,4 +307,4 @@ def _handshake_failure(error: ssl.SSLError, host: str, port: int) -> MergeError:
             f"{host}:{port} offers no TLS that is safe enough ({reason.lower().replace('_', ' ')})",
             hint="TLS 1.2 or newer is needed. Ask who runs the server.",
         )
-    return Broken(f"the line broke in the TLS handshake ({reason.lower().replace('_', ' ') or 'closed'})")
+    return Broken(f"broke off the TLS handshake ({reason.lower().replace('_', ' ') or 'closed'})")

@@ -1,0 +1,315 @@
+"""How does one letter after the other go out? MAIL, RCPT, DATA, the body, the final dot: levels 0 to 2.
+
+At level 2 the envelope of the next letter rides in the write of the final dot (RFC 2920, 3.1): one round trip
+a letter. Only that dot is ever in doubt: an envelope without content is nothing that could be delivered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from merge.model import Outcome, State
+from merge.smtp import command, meaning
+from merge.smtp.docket import Case, Phase, outcome_of
+from merge.smtp.line import GROUPED, LOCK_STEP, RIDING, Line, Over
+from merge.smtp.meaning import BODY, DATA, END_OF_DATA, MAIL, RCPT, RSET, Run, Verdict
+from merge.smtp.reply import Reply
+from merge.smtp.steps import Commit, Event, Hangup, Lost, Step, Talk, Unread, Write
+
+CAUTION = 3
+"""After so many refused recipients in a row, DATA waits for RCPT's answer: a refusal counts twice otherwise,
+and servers hang up after 10 to 20 of them."""
+
+_NOT_UNDERSTOOD = (500, 502, 503)
+
+Progress: TypeAlias = Literal["ready", "data next", "lone dot", "settled", "again"]
+"""Where an envelope has come to: the body may go; DATA, or a lone dot, has to be said; it has its outcome;
+it is to be said again, in smaller groups."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One command of a group, waiting for its answer."""
+
+    stage: str
+    data: bytes
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A command, and the 4xx or 5xx that answered it."""
+
+    said: Said
+    reply: Reply
+
+    def __str__(self) -> str:
+        return f"{self.said.stage} with {self.reply}"
+
+
+def carry(line: Line, case: Case) -> Talk:
+    """Carry this letter, and those whose envelopes may ride behind an end of data."""
+    progress = yield from _envelope(line, case)
+    while progress == "ready":
+        yield from _body(line, case)
+        follower = _follower(line)
+        group = _group(line, follower) if follower else []
+        yield from _commit(line, case, group)
+        outcome, verdict = yield from _answer(line, case)
+        progress = "settled"
+        try:
+            if follower:
+                progress = yield from _answers(line, follower, group, behind=True)
+            yield from line.nothing_unread(END_OF_DATA)
+        except Over as over:
+            if not over.slipped:
+                case.outcome = outcome
+            raise
+        case.outcome = outcome
+        if verdict.run is not Run.GO_ON:
+            reason = f"answered {END_OF_DATA} with {outcome.code} {outcome.reply}"
+            raise Over(Hangup(verdict.run, reason, verdict.hint, verdict.least, verdict.tries, END_OF_DATA))
+        if follower:
+            case = follower
+            progress = yield from _further(line, case, progress)
+
+
+def unfit(line: Line, case: Case) -> bool:
+    """Settle a letter that this server cannot take, before anything is said of it."""
+    delivery, reason = case.delivery, ""
+    if line.size_limit and len(delivery.content) > line.size_limit:
+        reason = f"the message has {len(delivery.content)} bytes, the server takes {line.size_limit}"
+    elif delivery.envelope.needs_smtputf8 and "SMTPUTF8" not in line.extensions:
+        reason = "the address goes beyond ASCII, and the server does not offer SMTPUTF8"
+    elif not delivery.content.isascii() and "8BITMIME" not in line.extensions:
+        reason = "the message holds 8-bit bytes, and the server does not offer 8BITMIME"
+    if reason:
+        case.outcome = Outcome(delivery.key, delivery.row, State.FAILED, MAIL, reply=reason)
+    return bool(reason)
+
+
+# The envelope
+
+
+def _follower(line: Line) -> Case | None:
+    """Return the letter whose envelope may ride behind the end of data, if there is one."""
+    if line.level != RIDING or line.full:
+        return None
+    while (case := line.docket.next()) and unfit(line, case):
+        pass
+    return case
+
+
+def _group(line: Line, case: Case) -> list[Said]:
+    """Return what may be said of a letter before anything is heard; the letter is begun."""
+    case.phase = Phase.BEGUN
+    recipients = case.delivery.envelope.recipients
+    group = [Said(RSET, command.RSET)] if line.stale else []
+    group.append(Said(MAIL, command.mail(case.delivery, line.extensions)))
+    group += [Said(RCPT, command.rcpt(address), address) for address in recipients]
+    # With several recipients, a 354 after a partial refusal would leave only an empty letter to the others.
+    if len(recipients) == 1 and line.habits.refusals < CAUTION:
+        group.append(Said(DATA, command.DATA))
+    return group
+
+
+def _envelope(line: Line, case: Case) -> Generator[Step, Event, Progress]:
+    """Say who the letter is from and for, up to the server's 354."""
+    if unfit(line, case):
+        return "settled"
+    group = _group(line, case)
+    if line.level == LOCK_STEP:
+        progress = yield from _answers(line, case, group, one_by_one=True)
+        return (yield from _further(line, case, progress))
+    try:
+        yield from line.write(MAIL, b"".join(said.data for said in group))
+        progress = yield from _answers(line, case, group)
+    except Over as over:
+        if line.habits.grouped or over.told or over.hangup.run is not Run.RECONNECT:
+            raise
+        line.habits.level = (
+            LOCK_STEP  # the first group ever, and the line is gone: some servers say no like that
+        )
+        raise Over(Hangup(Run.GO_ON, over.hangup.reason), slipped=over.slipped) from None
+    line.habits.grouped = True
+    return (yield from _further(line, case, progress))
+
+
+def _further(line: Line, case: Case, progress: Progress) -> Generator[Step, Event, Progress]:
+    """Say what had to wait for the answers to an envelope."""
+    if progress == "data next":
+        progress = yield from _answers(line, case, [Said(DATA, command.DATA)], one_by_one=True)
+    if progress == "lone dot":
+        # RFC 2920, 3.1: nobody is to receive it, so an empty message ends the state. Its answer is moot.
+        yield from line.ask(DATA, command.END_OF_DATA)
+    return progress
+
+
+def _answers(
+    line: Line, case: Case, group: Sequence[Said], *, behind: bool = False, one_by_one: bool = False
+) -> Generator[Step, Event, Progress]:
+    """Hear the answers to an envelope, each in its place, and settle the letter if it is refused.
+
+    `behind`: the group rode behind an end of data. `one_by_one`: nothing of it was said yet.
+    """
+    heard = _Heard(line, case, group, behind=behind, grouped=not one_by_one)
+    for said in group:
+        if one_by_one:
+            if heard.pointless(said):
+                break
+            yield from line.write(said.stage, said.data)
+        try:
+            reply = yield from line.hear(said.stage)
+        except Over as over:
+            if not over.slipped:
+                heard.cut_short()
+            raise
+        heard.take(said, reply)
+    return heard.weigh()
+
+
+@dataclass(slots=True)
+class _Heard:
+    """What has been answered of an envelope. `grouped`: all of it was said in one write."""
+
+    line: Line
+    case: Case
+    group: Sequence[Said]
+    behind: bool
+    grouped: bool
+    refusals: list[Refusal] = field(default_factory=list)
+    go_ahead: bool = False
+
+    def pointless(self, said: Said) -> bool:
+        """Whether a command need not be said after a refusal; each recipient's answer is wanted."""
+        return bool(self.refusals) and (said.stage != RCPT or self.refusals[0].said.stage != RCPT)
+
+    def take(self, said: Said, reply: Reply) -> None:
+        """Keep an answer. Raises Over if it cannot be one, or ends the line."""
+        line = self.line
+        if not (reply.refused or (reply.go_ahead if said.stage == DATA else reply.ok)):
+            line.slip(said.stage, f"answered {said.stage} with {reply}")
+        if reply.closing:
+            self.cut_short()
+            if said.stage == DATA and not self.refusals:
+                self.case.outcome = outcome_of(self.case.delivery, State.DEFERRED, DATA, reply)
+            line.answered_badly(said.stage, reply)
+        if reply.refused:
+            self.refusals.append(Refusal(said, reply))
+        elif said.stage == MAIL:
+            line.carried += 1
+        elif said.stage == DATA:
+            self.go_ahead = True
+
+    def weigh(self) -> Progress:
+        """Decide what all the answers come to."""
+        line = self.line
+        if not self.refusals:
+            line.stale = line.adapting = False
+            line.habits.refusals = 0
+            return "ready" if self.go_ahead else "data next"
+        line.stale = True
+        first = self.refusals[0]
+        if self._lower(first):
+            if self.go_ahead:
+                raise Over(Hangup(Run.GO_ON, f"answered {first}, and DATA with 354"))
+            self.case.phase = Phase.OFFERED
+            return "again"
+        if first.said.stage == RCPT:
+            line.habits.refusals += 1
+        verdict = self._refuse()
+        if verdict.run is not Run.GO_ON or (self.go_ahead and first.said.stage != RCPT):
+            line.answered_badly(first.said.stage, first.reply, verdict, polite=not self.go_ahead)
+        return "lone dot" if self.go_ahead else "settled"
+
+    def cut_short(self) -> None:
+        """Settle what a refusal has settled already, when the line ends amid the answers."""
+        if not self.refusals:
+            return
+        first = self.refusals[0]
+        if self._lower(first):
+            raise Over(Hangup(Run.GO_ON, f"answered {first}"))
+        verdict = self._refuse()
+        if verdict.run not in {Run.GO_ON, Run.RECONNECT}:
+            self.line.answered_badly(first.said.stage, first.reply, verdict)
+
+    def _refuse(self) -> Verdict:
+        """Settle a letter by its refusals: it goes to all recipients or to none."""
+        deciding = self.refusals[0]
+        if deciding.said.stage == RCPT:
+            worst = (one for one in self.refusals if one.said.stage == RCPT and one.reply.permanent)
+            deciding = next(worst, deciding)
+        stage, reply = deciding.said.stage, deciding.reply
+        verdict = meaning.judge(stage, reply)
+        if verdict is None or stage == RSET:
+            self.line.answered_badly(stage, reply, verdict)
+        if verdict.row is not None:
+            self.case.outcome = outcome_of(
+                self.case.delivery, verdict.row, stage, reply, deciding.said.address
+            )
+        return verdict
+
+    def _lower(self, first: Refusal) -> bool:
+        """Whether the grouping was refused, not the letter; then the level falls (RFC 2920 is not kept)."""
+        if not self.grouped or first.reply.code not in _NOT_UNDERSTOOD:
+            return False
+        habits = self.line.habits
+        habits.level = min(
+            habits.level, GROUPED if self.behind and first.said is self.group[0] else LOCK_STEP
+        )
+        self.line.adapting = True
+        return True
+
+
+# The message
+
+
+def _body(line: Line, case: Case) -> Talk:
+    """Write the message without its end: whatever breaks here leaves nothing in doubt."""
+    if line.reader.unread:
+        yield from _early(line, case)
+    event = yield Write(command.stuff(case.delivery.content), body=True)
+    yield from _spoken_over(line, case, event)
+
+
+def _commit(line: Line, case: Case, group: Sequence[Said]) -> Talk:
+    """Write the end of a message, and the group that rides behind it, once it is on record."""
+    data = command.END_OF_DATA + b"".join(said.data for said in group)
+    event = yield Commit((case,), data, (len(command.END_OF_DATA),))
+    if case.phase is Phase.DOUBTFUL:
+        line.take(event)
+    else:
+        yield from _spoken_over(line, case, event)
+
+
+def _answer(line: Line, case: Case) -> Generator[Step, Event, tuple[Outcome, Verdict]]:
+    """Hear what became of a message whose end was written. Anything but a verdict raises Over, slipped."""
+    reply = yield from line.hear(END_OF_DATA)
+    verdict = meaning.judge(END_OF_DATA, reply)
+    if verdict is None or verdict.row is None:
+        line.slip(END_OF_DATA, f"answered {END_OF_DATA} with {reply}")
+    outcome = outcome_of(case.delivery, verdict.row, END_OF_DATA, reply)
+    if reply.closing:
+        case.outcome = outcome
+        line.answered_badly(END_OF_DATA, reply, verdict)
+    return outcome, verdict
+
+
+def _spoken_over(line: Line, case: Case, event: Event) -> Talk:
+    """Go on only if the server kept silent while the message was written."""
+    if isinstance(event, Unread | Lost):
+        line.take(event)
+        yield from _early(line, case)
+
+
+def _early(line: Line, case: Case) -> Talk:
+    """Hear a reply that came before the message's end: a refusal of it, or no answer at all. Raises Over."""
+    reply = yield from line.hear(BODY)
+    verdict = meaning.judge(BODY, reply)
+    if verdict is None:
+        line.slip(BODY, f"spoke before the message's end: {reply}")
+    if verdict.row is not None:
+        case.outcome = outcome_of(case.delivery, verdict.row, END_OF_DATA, reply)
+    line.answered_badly(BODY, reply, verdict)

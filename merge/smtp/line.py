@@ -1,0 +1,192 @@
+"""How is something said and heard on one line, each reply in its place?
+
+Saying and hearing are parts of a conversation (`Talk`): they yield what is to be done and are told what came
+of it. Whatever ends the line raises `Over`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from merge.smtp import command, meaning
+from merge.smtp.docket import Docket
+from merge.smtp.meaning import AFTERWARDS, AUTH, BANNER, EHLO, HELO, QUIT, STARTTLS, Run, Verdict
+from merge.smtp.reply import Garbled, Reply, ReplyReader
+from merge.smtp.steps import Deadlines, Done, Event, Hangup, Lost, Read, Step, Talk, Unread, Write
+
+LOCK_STEP, GROUPED, RIDING, WINDOWED = 0, 1, 2, 3
+"""The levels: one command, an envelope, an envelope behind a final dot, a window of messages in one write."""
+
+
+@dataclass(slots=True)
+class Habits:
+    """What was learnt about a server, kept from line to line.
+
+    `level` is the highest that may be tried, `window` the messages of level 3 (0: none), `limit` the messages
+    of one line (0: no limit), `refusals` the recipients refused in a row.
+    """
+
+    level: int = RIDING
+    window: int = 0
+    limit: int = 0
+    refusals: int = 0
+    grouped: bool = False  # a group has been answered in full
+    windowed: bool = False  # a message by BDAT has been answered in full
+    ended_at: int = 0  # how many messages the last line carried when the server ended it
+
+    def line_ended(self, carried: int, *, told: bool) -> None:
+        """Learn the limit of a server that hangs up after `carried` messages: told why, or seen twice."""
+        if carried and (told or carried == self.ended_at) and (not self.limit or carried < self.limit):
+            self.limit = carried
+        self.ended_at = carried
+
+
+class Over(Exception):  # noqa: N818 - the end of a line is no error of the program
+    """The line ends here.
+
+    `slipped`: replies can no longer be told apart. `polite`: QUIT may be said first. `told`: the server has
+    said that it ends.
+    """
+
+    def __init__(
+        self, hangup: Hangup, *, slipped: bool = False, polite: bool = False, told: bool = False
+    ) -> None:
+        super().__init__(hangup.reason)
+        self.hangup = hangup
+        self.slipped = slipped
+        self.polite = polite
+        self.told = told
+
+
+@dataclass(slots=True)
+class Line:
+    """One connection, as far as both sides have come on it.
+
+    `extensions` are the server's (keyword -> parameters), read anew after TLS; `carried` counts the messages
+    it took an envelope for; `stale`: a transaction was left open, so RSET comes before the next MAIL;
+    `adapting`: the level has just fallen, so losing the line is no surprise.
+    """
+
+    docket: Docket
+    habits: Habits
+    deadlines: Deadlines
+    reader: ReplyReader = field(default_factory=ReplyReader)
+    banner: str = ""
+    extensions: Mapping[str, str] = field(default_factory=dict)
+    mechanism: str = ""
+    carried: int = 0
+    stale: bool = False
+    adapting: bool = False
+    _lost: str = ""
+
+    @property
+    def level(self) -> int:
+        """How much goes in one write on this line."""
+        if "PIPELINING" not in self.extensions:
+            return LOCK_STEP
+        if self.habits.window and self.habits.level == RIDING and "CHUNKING" in self.extensions:
+            return WINDOWED
+        return self.habits.level
+
+    @property
+    def size_limit(self) -> int:
+        """The largest message that the server takes, in bytes (RFC 1870); 0: it does not say."""
+        size = self.extensions.get("SIZE", "").partition(" ")[0]
+        return int(size) if size.isascii() and size.isdecimal() else 0
+
+    @property
+    def full(self) -> bool:
+        """Whether this line has carried as many messages as one may."""
+        return bool(self.habits.limit) and self.carried >= self.habits.limit
+
+    def ask(self, stage: str, data: bytes) -> Generator[Step, Event, Reply]:
+        """Say it, and return the answer."""
+        yield from self.write(stage, data)
+        return (yield from self.hear(stage))
+
+    def write(self, stage: str, data: bytes) -> Talk:
+        """Say it; whatever was heard before, unasked, ends the line."""
+        yield from self.nothing_unread(stage)
+        event = yield Write(data)
+        self.take(event)
+        if isinstance(event, Unread):
+            yield from self.nothing_unread(stage)
+
+    def take(self, event: Event) -> None:
+        """Keep what was heard. A line that broke under a write may still hold an answer: it is read first."""
+        if isinstance(event, Lost):
+            self._lost = event.reason
+        if isinstance(event, Done | Lost | Unread):
+            self.reader.feed(event.heard)
+
+    def hear(self, stage: str) -> Generator[Step, Event, Reply]:
+        """Return the next reply. Raises Over for an unreadable one, silence, and the end of the line."""
+        read = Read(stage, self.deadlines.of(stage))
+        try:
+            while (reply := self.reader.next()) is None:
+                if self._lost:
+                    # The server may count attempts to log in: do not knock for ever.
+                    self.end(Run.RECONNECT, self._lost, stage, tries=2 if stage == AUTH else 0)
+                self.take((yield read))
+        except Garbled as garbled:
+            opening = stage in {BANNER, EHLO, HELO, STARTTLS, AUTH}
+            hint = "Is this an SMTP server, and the right port and security?" if opening else ""
+            reason = f"sent something else than an answer to {stage}: {garbled.message}"
+            end = Hangup(Run.STOP if opening else Run.RECONNECT, reason, hint, stage=stage)
+            raise Over(end, slipped=True) from None
+        return reply
+
+    def nothing_unread(self, stage: str) -> Talk:
+        """Raise Over if bytes have arrived that no command asked for: the conversation has slipped.
+
+        A complete 421 is no slip: a server may say it at any time (RFC 5321, 3.8). Nor is its beginning.
+        """
+        if not self.reader.unread:
+            return
+        try:
+            reply = yield from self.hear(AFTERWARDS)
+        except Over as over:
+            if not over.slipped and b"421".startswith(self.reader.fragment):
+                raise
+            raise Over(over.hangup, slipped=True) from None
+        if reply.closing:
+            self.answered_badly(stage, reply)
+        self.slip(stage, f"said something that nobody asked for: {reply}")
+
+    def slip(self, stage: str, reason: str) -> NoReturn:
+        """End the line because replies can no longer be told apart."""
+        raise Over(Hangup(Run.RECONNECT, reason, stage=stage), slipped=True)
+
+    def end(self, run: Run, reason: str, stage: str, *, hint: str = "", tries: int = 0) -> NoReturn:
+        """End the line for this reason."""
+        raise Over(Hangup(run, reason, hint, tries=tries, stage=stage))
+
+    def answered_badly(
+        self,
+        stage: str,
+        reply: Reply,
+        verdict: Verdict | None = None,
+        *,
+        reason: str = "",
+        polite: bool = False,
+    ) -> NoReturn:
+        """End the line as the reply demands."""
+        verdict = verdict or meaning.judge(stage, reply)
+        reason = reason or f"answered {stage} with {reply}"
+        if verdict is None:
+            self.slip(stage, reason)
+        if reply.closing:
+            told = (
+                "too many messages" in reply.text.lower() or "messages per connection" in reply.text.lower()
+            )
+            self.habits.line_ended(self.carried, told=told)
+        run = Run.RECONNECT if verdict.run is Run.GO_ON else verdict.run
+        end = Hangup(run, reason, verdict.hint, verdict.least, verdict.tries, stage)
+        raise Over(end, polite=polite and not reply.closing, told=True)
+
+    def quit(self) -> Talk:
+        """Take leave; nothing that happens now matters."""
+        if isinstance((yield Write(command.QUIT)), Done):
+            yield Read(QUIT, self.deadlines.of(QUIT))
