@@ -87,7 +87,7 @@ class Docket:
         )
 
     def settle(self, reason: str) -> None:
-        """The line has ended: what is doubtful is UNCERTAIN because of `reason`, the rest waits again."""
+        """End the line's claims: what is doubtful is UNCERTAIN because of `reason`, the rest waits again."""
         for case in self._cases:
             if case.outcome is not None:
                 continue

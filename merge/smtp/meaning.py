@@ -90,7 +90,10 @@ _STOP = Verdict(None, Run.STOP)
 _TOMORROW = "The provider's daily limit is reached. Send the rest in 24 hours: mergepost send"
 _ASK_PROVIDER = "Nothing is wrong with the list. Ask the mail provider, and try again later."
 _SENDER = 'Check "from" in campaign.toml: the server must allow this account to send as that address.'
-_BASIC_AUTH_OFF = "Your organisation has switched off password logins for sending. Ask its administrator, or use a token (oauth)."
+_BASIC_AUTH_OFF = (
+    "Your organisation has switched off password logins for sending."
+    " Ask its administrator, or use a token (oauth)."
+)
 
 SOURCES_OF_2026 = "provider's help pages, November 2026"
 

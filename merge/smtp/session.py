@@ -20,7 +20,7 @@ from merge.smtp.auth import Credentials
 from merge.smtp.dialogue import Dialogue
 from merge.smtp.docket import Docket, Phase
 from merge.smtp.line import LOCK_STEP, RIDING, WINDOWED, Habits
-from merge.smtp.meaning import Run
+from merge.smtp.meaning import QUIT, Run
 from merge.smtp.opening import Terms
 from merge.smtp.steps import (
     Commit,
@@ -46,6 +46,7 @@ SLICE = 0.25
 Secret = Callable[[], str]
 """Gives a password or a token when it is needed, and only then."""
 
+_INTERRUPTED = "the run was interrupted before the server answered"
 _APP_PASSWORD = re.compile(r"[a-z]{4}( [a-z]{4}){3}")
 
 
@@ -163,15 +164,19 @@ class Session:
         """
         try:
             return self._collect(patience)
+        except CarrierError as error:
+            self._drop(_INTERRUPTED)
+            self._closed = error
+            raise
         except BaseException:
-            self._drop("the run was interrupted before the server answered")
+            self._drop(_INTERRUPTED)
             raise
 
     def recall(self) -> Sequence[Delivery]:
         """Give back, without I/O, what cannot have been accepted."""
         if self._docket.begun and self._wire is not None:
             # In the middle of a message only a closed line says that it is not to be delivered.
-            self._drop("the run was interrupted before the server answered")
+            self._drop(_INTERRUPTED)
         return self._docket.recall()
 
     def close(self) -> None:
@@ -193,22 +198,25 @@ class Session:
         Raises CarrierError with the first thing that fails: there is no second try.
         """
         try:
-            dialogue = self._dialogue or self._connect()
-            while not dialogue.opened:
-                if isinstance(dialogue.step, Hangup):
-                    raise self._error(dialogue.step.reason, dialogue.step.hint)
-                if (event := self._perform(dialogue.step, patience=0.0)) is None:
-                    raise self._error("was not waited for: interrupted")
-                dialogue.resume(event)
+            line = self._greeted().line
         except Broken as broken:
-            self._drop("")
+            self._drop(_INTERRUPTED)
             raise self._error(broken.message, broken.hint) from None
         except BaseException:
-            self._drop("")
+            self._drop(_INTERRUPTED)
             raise
-        line = dialogue.line
         tls = self._wire.tls_version if self._wire is not None else ""
         return Greeting(line.banner, dict(line.extensions), tls, line.mechanism, line.level, line.size_limit)
+
+    def _greeted(self) -> Dialogue:
+        dialogue = self._dialogue or self._connect()
+        while not dialogue.opened:
+            if isinstance(dialogue.step, Hangup):
+                raise self._error(dialogue.step.reason, dialogue.step.hint)
+            if (event := self._perform(dialogue.step, patience=0.0)) is None:
+                raise self._error("was not waited for: interrupted")
+            dialogue.resume(event)
+        return dialogue
 
     # The work
 
@@ -238,26 +246,27 @@ class Session:
 
     def _perform(self, step: Step, patience: float) -> Event | None:
         """Do one step. None: the patience, or the run, ended first; the step is still to be done."""
+        event: Event | None = None
         try:
             wire = self._line()
             match step:
                 case Read():
-                    return self._read(wire, step, patience)
-                case Write():
-                    return _waiting(wire) or self._write(wire, step.data, stop_early=step.body)
-                case Commit():
-                    return self._commit(wire, step)
-                case Handshake():
-                    if (event := _waiting(wire)) is not None:
-                        return event
-                    wire.handshake(self._trust(), self._deadlines.handshake)
-                    return Done()
+                    event = self._read(wire, step, patience)
                 case Idle():
-                    return self._idle(wire, step, patience)
-                case Hangup():
-                    return None
+                    event = self._idle(wire, step, patience)
+                case Write():
+                    event = _waiting(wire) or self._write(wire, step.data, stop_early=step.body)
+                case Commit():
+                    event = _waiting(wire) or self._commit(wire, step)
+                case Handshake():
+                    event = _waiting(wire) or self._handshake(wire)
         except Broken as broken:
-            return Lost(broken.message)
+            event = Lost(broken.message)
+        return event
+
+    def _handshake(self, wire: Wire) -> Event:
+        wire.handshake(self._trust(), self._deadlines.handshake)
+        return Done()
 
     def _idle(self, wire: Wire, step: Idle, patience: float) -> Event | None:
         if self._docket.pending:
@@ -297,16 +306,10 @@ class Session:
 
     def _wholly_idle(self, step: Read) -> bool:
         """Whether a reply is awaited that no row depends on."""
-        return (
-            self._dialogue is not None
-            and self._dialogue.opened
-            and not self._docket.pending
-            and step.stage != "QUIT"
-        )
+        opened = self._dialogue is not None and self._dialogue.opened
+        return opened and not self._docket.pending and step.stage != QUIT
 
     def _commit(self, wire: Wire, step: Commit) -> Event:
-        if (event := _waiting(wire)) is not None:
-            return event
         deliveries = [case.delivery for case in step.cases]
         if self._before_commits is not None and (len(deliveries) > 1 or self._before_commit is None):
             self._before_commits(deliveries)
@@ -425,7 +428,7 @@ class Session:
         except Exhausted as end:
             self._closed = self._error(
                 f"{end.reason}, the last time of several",
-                "Check the network, and whether the server is up. Nothing is lost: mergepost send goes on from here.",
+                "Check the network, and whether the server is up. To go on from here: mergepost send",
             )
         except UnknownName as unknown:
             self._drop("")
@@ -437,9 +440,6 @@ class Session:
             self._drop("")
             if not self._clock.interrupted:
                 self._lost(broken.message)
-        except CarrierError as error:
-            self._closed = error
-            raise
         return True
 
     def _hung_up(self, end: Hangup) -> None:

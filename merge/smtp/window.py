@@ -48,7 +48,7 @@ def carry(line: Line) -> Talk:
 
 
 def _cases(line: Line) -> list[Case]:
-    """Return the next cases for one window. The first message ever goes alone: it shows whether BDAT works."""
+    """Return the next cases for one window. The first ever holds one message: it shows whether BDAT works."""
     most = line.habits.window if line.habits.windowed else 1
     if line.habits.limit:
         most = min(most, line.habits.limit - line.carried)
@@ -128,7 +128,7 @@ def _whole(line: Line, case: Case) -> Generator[Step, Event, tuple[str, Reply, V
 
 
 def _closing(line: Line, case: Case, stage: str, reply: Reply, *, refused: bool) -> None:
-    """A 421 is the last answer: this message is refused by it, those after it stay in doubt. Raises Over."""
+    """End the line on a 421: it refuses this message, those after it stay in doubt. Raises Over."""
     if stage == END_OF_DATA and not refused:
         case.outcome = outcome_of(case.delivery, State.DEFERRED, END_OF_DATA, reply)
     else:

@@ -28,7 +28,7 @@ _TOO_OLD = ("PROTOCOL", "VERSION_TOO_LOW", "HANDSHAKE_FAILURE", "NO_SHARED_CIPHE
 
 
 class Broken(MergeError):  # noqa: N818 - says what the line is
-    """The line is broken, or could not be made; another one may do. The message is a predicate of the server."""
+    """The line is broken, or could not be made; another may do. The message is a predicate of the server."""
 
 
 class UnknownName(Broken):
@@ -50,7 +50,7 @@ class Clock(Protocol):
 
 
 class Security:
-    """TLS for one server: trust is read once, a session is resumed where the server allows it (RFC 8446, 2.2).
+    """TLS for one server: trust is read once, sessions are resumed where the server allows it (RFC 8446, 2.2).
 
     Verifies the certificate and the host name always; TLS 1.2 or newer (RFC 8996).
     Raises ConfigError if `ca_file` cannot be read.
@@ -172,7 +172,7 @@ class Wire:
     # Using it
 
     def send(self, data: memoryview) -> int:
-        """Hand over what the line takes now, perhaps nothing. Returns the number of bytes. Raises Broken."""
+        """Hand over what the line takes now, perhaps nothing. Returns how many bytes. Raises Broken."""
         line = self._open()
         try:
             return line.send(data)
@@ -185,13 +185,11 @@ class Wire:
         return 0
 
     def receive(self) -> bytes | None:
-        """Return what has arrived; None if nothing has, b"" if the server has closed the line. Raises Broken."""
+        """Return what has arrived; None if nothing has, b"" if the server has closed. Raises Broken."""
         line = self._open()
         self._wants_read = False
         try:
-            if (
-                _QUICKACK is not None
-            ):  # a server that waits for our ACK before it says more waits 40 ms otherwise
+            if _QUICKACK is not None:  # a server may wait for our ACK, 40 ms late, before it says more
                 line.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
             return line.recv(CHUNK)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
