@@ -1,4 +1,4 @@
-"""Settings -> parts. The only room that knows them all."""
+"""Which parts does a campaign need? The only room that knows them all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: parse, call one function, print, exit code."""
+"""What was typed? Parse, call one function, print, exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Screens: the plan, the question, the progress, the summary. Talk goes to stderr, data to stdout."""
+"""What is shown, asked and heard? Talk goes to stderr, data to stdout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole journey on one page: rows become letters, letters deliveries, deliveries outcomes."""
+"""How does a row become a delivery? The whole journey on one page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outcomes -> results.csv, JSON, the tally. What does the person get to see of what happened?"""
+"""What does the person get to see of what happened? results.csv, JSON, the tally."""
 
 from __future__ import annotations
 

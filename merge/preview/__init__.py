@@ -1,1 +1,1 @@
-"""The letters before they are sent: as files, and as a page. Nothing here can reach a carrier."""
+"""What will each person see? As files, and as a page; nothing here can reach a carrier."""
