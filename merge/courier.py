@@ -1,5 +1,6 @@
-"""What goes out next, and what came of it? The one loop: takes deliveries out at the right moment, brings every outcome home.
+"""What goes out next, and what came of it?
 
+The one loop: it takes deliveries out at the right moment and brings every outcome home.
 It knows neither what a letter is nor how it travels. Whatever ends the loop, what is in flight is
 settled first, and every outcome is in the journal before anything else is done about it.
 """
