@@ -221,7 +221,7 @@ def test_another_programs_database_is_refused_and_left_alone(path: Path) -> None
         other.execute("CREATE TABLE theirs (x)")
     other.close()
     for attempt in (opened, lambda path: Journal.look(path, edition="1")):
-        with pytest.raises(JournalError, match="not a journal"):
+        with pytest.raises(JournalError, match="not one that mergepost made"):
             attempt(path)
     with sqlite3.connect(path) as other:
         assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("theirs",)]

@@ -1,7 +1,10 @@
 """What is said to the journal's database? Its schema, and every statement that `journal` makes."""
 
+MARK = 0x6D70_6A31
+"""What tells a journal from any other database."""
+
 VERSION = 1
-"""The number of the schema, kept in the file's user_version."""
+"""The number of the schema."""
 
 SCHEMA = """
 CREATE TABLE editions (
@@ -57,7 +60,6 @@ CREATE TRIGGER sent_is_final BEFORE UPDATE OF state ON rows
     BEGIN SELECT raise(ABORT, 'a row that was sent stays sent'); END;
 CREATE TRIGGER attempted AFTER UPDATE OF time ON rows
     BEGIN INSERT OR REPLACE INTO attempts VALUES (new.time, new.id, new.state, new.code); END;
-PRAGMA user_version = 1;
 """
 
 STANDING = """

@@ -1,0 +1,173 @@
+"""What does the journal know? For reading alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Self
+
+from merge.journal import statements
+from merge.model import Record, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from merge.journal.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where one row stands.
+
+    `row` is its number in the list as last enrolled, `digest` that of its letter then: what the person
+    approved; `given` is the digest of what a server was given, "" before. `due` and `first` (the first
+    attempt) are in seconds since the epoch. `date` and `message_id` are those that a server was given,
+    None and "" before; `fingerprint` is the campaign's at that time. `settled` means that the person has
+    decided to leave this uncertain row alone.
+    """
+
+    row: int
+    state: State
+    attempts: int
+    due: float | None
+    date: datetime | None
+    digest: str
+    given: str
+    message_id: str
+    first: float | None
+    fingerprint: str
+    settled: bool
+
+
+class Meta:
+    """Small texts kept with an edition: hashes, the fingerprint, when it was tested."""
+
+    def __init__(self, database: Database, edition: int) -> None:
+        self._database = database
+        self._edition = edition
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """Return the text kept under a name."""
+        found = self._database.one(statements.META, (self._edition, name))
+        return found[0] if found else default
+
+    def set(self, name: str, value: str) -> None:
+        """Keep a text under a name, in place of what was there."""
+        self._database.run(statements.SET_META, (self._edition, name, value))
+
+
+class View:
+    """The journal of one edition, to be read: also while a run goes on."""
+
+    def __init__(self, database: Database, edition: str, *, running: bool) -> None:
+        self.edition = edition
+        self.running = running
+        self._database = database
+        found = database.one(statements.EDITION, (edition,))
+        self._id: int = found[0] if found else -1
+        self.forgotten: float | None = found[1] if found else None
+        self.meta = Meta(database, self._id)
+
+    def standing(self, key: str) -> Standing | None:
+        """Return where the row with this key stands, or None if it never was in the list."""
+        found = self._database.one(
+            statements.STANDING,
+            (self._id, key),
+        )
+        if found is None:
+            return None
+        row, state, attempts, due, date, digest, given, message_id, first, fingerprint, settled = found
+        return Standing(
+            row,
+            self._visible(state),
+            attempts,
+            due,
+            datetime.fromisoformat(date) if date else None,
+            digest,
+            given,
+            message_id,
+            first,
+            fingerprint,
+            bool(settled),
+        )
+
+    def counts(self) -> dict[State, int]:
+        """Return the number of rows in each of the seven states; they sum to the rows of the list."""
+        counts = dict.fromkeys(State, 0)
+        for state, number in self._database.all(statements.COUNTS, (self._id,)):
+            counts[self._visible(state)] += number
+        return counts
+
+    def uncertain(self) -> list[Record]:
+        """Return the uncertain rows that wait for the person's word, in row order."""
+        found = self._records(statements.UNCERTAIN)
+        return [record for record in found if record.state is State.UNCERTAIN]
+
+    def records(self) -> Iterator[Record]:
+        """Yield what is known of every row of the list, in row order."""
+        return self._records(statements.RECORDS)
+
+    def gone(self) -> Iterator[Record]:
+        """Yield what is known of the rows that are no longer in the list, in the order they had there."""
+        return self._records(statements.GONE_RECORDS)
+
+    def sent_with(self, fingerprint: str, key: str) -> str:
+        """Return the Message-ID under which this key was sent one version of the campaign, in any edition.
+
+        "" if it was not sent that version.
+        """
+        found = self._database.one(statements.SENT_WITH, (key, fingerprint))
+        return found[0] if found else ""
+
+    def versions(self) -> dict[str, int]:
+        """Return how many rows were sent each version of the campaign, by fingerprint, in all editions."""
+        return dict(self._database.all(statements.VERSIONS))
+
+    def next_due(self) -> float | None:
+        """Return the moment, in seconds since the epoch, when the first deferred row may be tried again."""
+        found = self._database.one(statements.NEXT_DUE, (self._id,))
+        return found[0] if found else None
+
+    def recent(self, since: float) -> list[float]:
+        """Return the times of all attempts since a moment, of every edition, in seconds since the epoch."""
+        rows = self._database.all(statements.RECENT, (since,))
+        return [time for (time,) in rows]
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _visible(self, state: str) -> State:
+        if state == "committing":
+            return State.WAITING if self.running else State.UNCERTAIN
+        return State(state)
+
+    def _records(self, statement: str) -> Iterator[Record]:
+        for found in self._database.all(statement, (self._id,)):
+            row, key, to, state, code, enhanced, reply, attempts, message_id, time, due, *last = found
+            settled, reason, stage = last
+            yield Record(
+                row=row,
+                key=key,
+                to=to,
+                state=self._visible(state),
+                code=code,
+                enhanced=enhanced,
+                reply=reply,
+                attempts=attempts,
+                message_id=message_id,
+                time=time,
+                due=due,
+                settled=bool(settled),
+                reason=reason,
+                stage=stage,
+            )
