@@ -55,7 +55,9 @@ def test_the_readme_shows_the_make_commands_that_exist():
 
 def test_the_python_of_the_readme_runs(tmp_path):
     [program] = blocks(ROOT / "README.md", "python")
-    prepare = "from merge.starter import make; from pathlib import Path; make(Path('club-news'), 'announcement')\n"
+    prepare = (
+        "from merge.starter import make; from pathlib import Path; make(Path('club-news'), 'announcement')\n"
+    )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", prepare + program],
         cwd=tmp_path,

@@ -1,4 +1,4 @@
-"""Everything in examples/ runs: checked without a complaint, sent to the sandbox, each letter its person's own."""
+"""Everything in examples/ runs: no complaint, each letter its person's own."""
 
 from __future__ import annotations
 

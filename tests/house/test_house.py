@@ -67,7 +67,9 @@ def test_every_module_is_on_the_map_and_every_room_exists():
 
 def test_imports_run_downwards_only():
     known = floors()
-    wrong = sorted({f"{room} -> {target}" for room, target in edges() if room and known[room] <= known[target]})
+    wrong = sorted(
+        {f"{room} -> {target}" for room, target in edges() if room and known[room] <= known[target]}
+    )
     assert not wrong
 
 
@@ -78,7 +80,9 @@ def test_the_first_line_of_a_room_is_its_question():
         path = PACKAGE / f"{room}.py"
         path = path if path.is_file() else PACKAGE / room / "__init__.py"
         told = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").splitlines()[0]
-        assert told.startswith(question.split("?")[0]), f"{room}: the map asks {question!r}, the room {told!r}"
+        assert told.startswith(question.split("?")[0]), (
+            f"{room}: the map asks {question!r}, the room {told!r}"
+        )
 
 
 ONLY = {
@@ -111,14 +115,20 @@ def test_only_the_clock_sleeps_or_measures():
         if module == "clock":
             continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "time":
+            if (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id == "time"
+            ):
                 assert node.attr not in ("sleep", "monotonic", "perf_counter"), f"{module}:{node.lineno}"
 
 
 def test_the_courier_knows_neither_letters_nor_lines():
     known = floors()
     reached = {target for room, target in edges() if room == "courier"}
-    assert not {room for room in reached if room.split(".")[0] in ("smtp", "template", "table", "config")}, known
+    assert not {room for room in reached if room.split(".")[0] in ("smtp", "template", "table", "config")}, (
+        known
+    )
 
 
 def test_the_smtp_wing_stands_alone():
