@@ -92,7 +92,7 @@ def _known(wanted: str) -> str:
         codec = codecs.lookup(wanted)
     except (LookupError, ValueError):
         codec = None
-    if codec is None or not codec._is_text_encoding:  # type: ignore[attr-defined]
+    if codec is None or not codec._is_text_encoding:  # noqa: SLF001 - Python has no other way to tell rot13 from a charset
         raise ListError(
             f"encoding {wanted} is not known", hint='for example "utf-8", "windows-1252", "shift_jis"'
         )

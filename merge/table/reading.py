@@ -7,25 +7,31 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import compress, count, repeat
+from itertools import chain, count, repeat
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 from merge.errors import ListError, Problem
 from merge.model import Recipient
 from merge.table.delimited import Delimited, line_breaks
 from merge.table.heading import SAMPLED_ROWS, SEARCHED_ROWS, find_heading, letters
+from merge.table.source import open_source, sniff
 from merge.table.values import Block, Columns, Grid, ListOptions
+from merge.table.workbook import Workbook
 
+_LONGEST_CELL = 131_072
 _OUTER = r"[\s\u00ad\u200b\u2060\ufeff]"
 _SPOT = re.compile(
     rf"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\xa0\u00ad\u200b\u2028-\u202e\u2060\u2066-\u2069\ud800-\udfff\ufeff]"
     rf"|^{_OUTER}|{_OUTER}$",
 )
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\xa0\u00ad\u200b\u2028-\u202e\u2060\u2066-\u2069\ud800-\udfff\ufeff]"
+)
+_EDGES = (re.compile(r"\n[^\S\n]"), re.compile(r"[^\S\n]\n"))
 _REFUSED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _INVISIBLE = re.compile(r"[\u00a0\u00ad\u200b\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
-_LONGEST_CELL = 131_072
 _NO_PROBLEMS: tuple[Problem, ...] = ()
 
 
@@ -48,34 +54,37 @@ class Table:
     def __iter__(self) -> Iterator[Recipient]:
         """Yield the recipients in their order. Raises ListError where the file breaks off or has changed."""
         heading = self._heading
-        width, everything = heading.width, len(heading.places) == heading.width
-        chosen = [place in heading.places for place in range(width)]
+        places = heading.places
+        leading = places == tuple(range(len(places)))
         address_of = itemgetter(heading.email)
-        id_of: Callable[[list[str]], str | None] = (
-            (lambda _: None) if heading.id is None else itemgetter(heading.id)
-        )
-        regular = {width}
+        id_of: Callable[[list[str]], str | None] = _no_id if heading.id is None else itemgetter(heading.id)
         blank: list[Recipient] = []
         for block in self._grid.blocks(heading.index + 1):
             rows = block.rows
-            if self._grid.spotless and not block.notes and set(map(len, rows)) == regular:
-                addresses = list(map(address_of, rows))
-                if "" not in addresses:
-                    yield from blank
-                    blank.clear()
-                    kept: Iterable[Iterable[str]] = (
-                        rows if everything else map(compress, rows, repeat(chosen))
-                    )
-                    cells = map(dict, map(zip, repeat(self._names), kept))
-                    yield from map(Recipient, count(block.number), cells, addresses, map(id_of, rows))
-                    continue
+            addresses = self._regular(block) and list(map(address_of, rows))
+            if addresses and "" not in addresses:
+                yield from blank
+                blank.clear()
+                kept = rows if leading else map(itemgetter(*places, heading.email), rows)
+                cells = map(dict, map(zip, repeat(self._names), kept))
+                yield from map(Recipient, count(block.number), cells, addresses, map(id_of, rows))
+                continue
             for recipient in self._with_care(block):
-                if any(recipient.cells.values()) or recipient.problems:
+                if recipient.problems or any(map(str.strip, recipient.cells.values())):
                     yield from blank
                     blank.clear()
                     yield recipient
                 else:
                     blank.append(recipient)
+
+    def _regular(self, block: Block) -> bool:
+        """Whether nothing can be remarked on the rows of a block: nearly always, and quick to tell."""
+        widths = set(map(len, block.rows))
+        if block.notes or len(widths) > 1 or min(widths) < self._heading.width:
+            return False
+        if self._grid.ragged and widths != {self._heading.width}:
+            return False
+        return self._grid.spotless or _spotless(block.rows)
 
     def _with_care(self, block: Block) -> Iterator[Recipient]:
         """Yield the recipients of a block in which some row may be irregular."""
@@ -154,15 +163,14 @@ def read_table(source: object, options: ListOptions | None = None, *, name: str 
 
 
 def _read_file(path: str, options: ListOptions, name: str) -> Table:
-    file = name or ("standard input" if path == "-" else Path(path).name)
-    return Table(Delimited(_opener(path, file), options, file), options, file)
-
-
-def _opener(path: str, file: str) -> Callable[[], BinaryIO]:
-    try:
-        return lambda: Path(path).open("rb")
-    except OSError as error:
-        raise ListError(f"{file} can't be opened: {error.strerror}") from None
+    source = open_source(path, name)
+    kind = sniff(source)
+    grid: Grid
+    if kind == "xlsx":
+        grid = Workbook(source.content(), options, source.name)
+    else:
+        grid = Delimited(source.open, options, source.name)
+    return Table(grid, options, source.name)
 
 
 class Given:
@@ -184,6 +192,18 @@ class Given:
     def blocks(self, skip: int) -> Iterator[Block]:
         """Yield the rows after the first `skip`."""
         yield Block(1 + skip, self._rows[skip:])
+
+
+def _spotless(rows: list[list[str]]) -> bool:
+    """Whether no cell holds anything that `_spots` would remark on; seldom wrong, and then for False."""
+    text = "\n".join(["", *chain.from_iterable(rows), ""])
+    if _UNSEEN.search(text) or any(edge.search(text) for edge in _EDGES):
+        return False
+    return len(text) <= _LONGEST_CELL or max(map(len, chain.from_iterable(rows))) <= _LONGEST_CELL
+
+
+def _no_id(_: object) -> None:
+    return None
 
 
 def _rows_of(source: Iterable[object]) -> list[list[str]]:

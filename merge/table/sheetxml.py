@@ -1,0 +1,249 @@
+"""What does the XML of an Excel sheet say that the reader of its values leaves out?"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from merge.table.archive import MOST_CELLS, Archive
+from merge.table.shown import BUILT_IN
+
+_MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+_STRICT = "{http://purl.oclc.org/ooxml/spreadsheetml/main}"
+_RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
+_STRICT_RELATION = "{http://purl.oclc.org/ooxml/officeDocument/relationships}id"
+_DATE_LETTERS = re.compile(r'"[^"]*"|\\.|\[(?!h|m|s)[^\]]*\]|general|e[+-]', re.IGNORECASE)
+
+_ROW = re.compile(rb"<(?:\w+:)?row\b([^>]*)>")
+_HIDDEN = re.compile(rb"\bhidden\s*=\s*[\"'](?:1|true|on)[\"']")
+_CELL = re.compile(rb"<(?:\w+:)?c(?=[\s/>])([^>]*)>")
+_REFERENCE = re.compile(rb"\br\s*=\s*[\"']\$?([A-Za-z]+)\$?(\d+)[\"']")
+_ROW_NUMBER = re.compile(rb"\br\s*=\s*[\"'](\d+)[\"']")
+_STYLE = re.compile(rb"\bs\s*=\s*[\"'](\d+)[\"']")
+_USUAL = re.compile(rb"<c r=\"([A-Z]+)(\d+)\"")
+_UNUSUAL = (re.compile(rb"<c[\t\r\n/>]"), re.compile(rb":c[\s/>]"))
+_ERROR = re.compile(
+    rb"<(?:\w+:)?c\s([^>]*\bt\s*=\s*[\"']e[\"'][^>]*)>(?:(?!</(?:\w+:)?c>).)*?<(?:\w+:)?v>([^<]*)<", re.DOTALL
+)
+_NO_VALUE = re.compile(
+    rb"<(?:\w+:)?c\s([^>]*[^/>])>\s*<(?:\w+:)?f\b(?:[^>]*/>|[^>]*>[^<]*</(?:\w+:)?f>)\s*"
+    rb"(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</(?:\w+:)?v>)?\s*</(?:\w+:)?c>"
+)
+
+
+_ONE_LETTER = 26
+"""How many columns have a name of one letter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A sheet of a workbook: its name, its part in the archive, whether a person sees its tab."""
+
+    name: str
+    part: str
+    visible: bool
+
+
+@dataclass(slots=True)
+class Scan:
+    """What stands between the values. Rows and columns count from 0.
+
+    `formats` gives for each column the place in `codes` of each row's number format, 0 for none.
+    """
+
+    codes: list[str] = field(default_factory=lambda: [""])
+    formats: dict[int, array[int]] = field(default_factory=dict)
+    hidden_rows: list[int] = field(default_factory=list)
+    errors: dict[tuple[int, int], str] = field(default_factory=dict)
+    without_value: set[tuple[int, int]] = field(default_factory=set)
+
+    def code(self, row: int, column: int) -> str:
+        """Return the number format of a cell, if it changes how a number looks; else an empty text."""
+        places = self.formats.get(column)
+        return self.codes[places[row]] if places is not None and row < len(places) else ""
+
+
+def sheets(archive: Archive) -> list[Sheet]:
+    """Return the sheets of a workbook in the order of their tabs; charts and macro sheets are left out."""
+    relations = {
+        relation.get("Id", ""): relation
+        for relation in archive.tree("xl/_rels/workbook.xml.rels")
+        if relation.get("Type", "").endswith("/worksheet")
+    }
+    found = []
+    for sheet in archive.tree("xl/workbook.xml").iter():
+        if sheet.tag not in {_MAIN + "sheet", _STRICT + "sheet"}:
+            continue
+        relation = relations.get(sheet.get(_RELATION) or sheet.get(_STRICT_RELATION) or "")
+        if relation is not None:
+            target = relation.get("Target", "")
+            part = target.lstrip("/") if target.startswith(("/xl/", "xl/")) else "xl/" + target
+            found.append(Sheet(sheet.get("name", ""), part, sheet.get("state", "visible") == "visible"))
+    return found
+
+
+def scan(archive: Archive, part: str, *, exact: bool = False) -> Scan:
+    """Read the XML of a sheet once. Raises ListError when its area is too large to be opened."""
+    result = Scan()
+    wanted = _number_formats(archive, result.codes)
+    styles = b"|".join(str(style).encode() for style in wanted)
+    styled = re.compile(rb"<c r=\"([A-Z]+)(\d+)\"[^>]*? s=\"(" + styles + rb")\"")
+    area = _Area(exact=exact)
+    for chunk in _whole_cells(archive, part):
+        usual = area.extend(chunk)
+        if area.rows * area.columns > MOST_CELLS and not exact:
+            return scan(archive, part, exact=True)
+        archive.refuse_area(area.rows, area.columns)
+        if b"hidden" in chunk:
+            result.hidden_rows += _hidden(chunk)
+        if b'"e"' in chunk or b"'e'" in chunk:
+            for match in _ERROR.finditer(chunk):
+                if place := _place(match[1]):
+                    result.errors[place] = match[2].decode("utf-8", "replace")
+        if b"<f" in chunk or b":f" in chunk:
+            result.without_value.update(
+                place for match in _NO_VALUE.finditer(chunk) if (place := _place(match[1]))
+            )
+        if wanted:
+            _note_formats(result.formats, styled.findall(chunk) if usual else _styles(chunk), wanted)
+    return result
+
+
+class _Area:
+    """How far the cells of a sheet reach, counted from 1; unless `exact`, rows may be up to ten times too many.
+
+    To learn the position of every cell takes several times as long as to see that each lies within a box.
+    """
+
+    def __init__(self, *, exact: bool) -> None:
+        self.rows = 0
+        self.columns = 1
+        self._exact = exact
+        self._letters: set[bytes] = set()
+        self._unnumbered = 0
+        self._box_rows = 0
+        self._outside_box: re.Pattern[bytes] | None = None
+
+    def extend(self, chunk: bytes) -> bool:
+        """Count in some more cells; return whether they are written the way that Excel writes them."""
+        usual = not any(unusual.search(chunk) for unusual in _UNUSUAL)
+        if usual and self._outside_box and not self._outside_box.search(chunk):
+            self.rows = max(self.rows, self._box_rows)
+            return True
+        references = _USUAL.findall(chunk) if usual else []
+        usual = usual and len(references) == chunk.count(b"<c ")
+        if not usual:
+            cells = _CELL.findall(chunk)
+            references = [match.groups() for cell in cells if (match := _REFERENCE.search(cell))]
+            self._unnumbered += len(cells) - len(references)
+        if references:
+            letters, rows = zip(*references, strict=True)
+            self.rows = max(self.rows, max(map(int, set(rows))) + self._unnumbered)
+            self._letters.update(letters)
+            self.columns = max(map(_column, self._letters)) + 1
+            self._draw_box()
+        return usual
+
+    def _draw_box(self) -> None:
+        digits = len(str(self.rows))
+        fits = self.columns <= _ONE_LETTER and 10**digits * self.columns <= MOST_CELLS
+        if fits and not self._exact:
+            self._box_rows = 10**digits - 1
+            last = ord("A") + self.columns - 1
+            self._outside_box = re.compile(rb"<c (?!r=\"[A-%c][0-9]{1,%d}\")" % (last, digits))
+        else:
+            self._outside_box = None
+
+
+def _whole_cells(archive: Archive, part: str) -> Iterator[bytes]:
+    """Yield the XML in pieces that end between two cells or rows."""
+    rest = b""
+    for chunk in archive.chunks(part):
+        if not rest and (b"\0" in chunk[:64] or b"<!DOCTYPE" in chunk[:4096]):
+            raise archive.broken(f"{part} is no plain XML")
+        text = rest + chunk
+        cut = max(text.rfind(b"<c "), text.rfind(b"<row"), text.rfind(b":c "), text.rfind(b":row"))
+        cut = text.rfind(b"<", 0, cut + 1) if cut > 0 else 0
+        if cut > 0:
+            yield text[:cut]
+            rest = text[cut:]
+        else:
+            rest = text
+    yield rest
+
+
+def _number_formats(archive: Archive, codes: list[str]) -> dict[int, int]:
+    """Return for each style that changes how a number looks the place of its format in `codes`."""
+    if "xl/styles.xml" not in archive.names:
+        return {}
+    root = archive.tree("xl/styles.xml")
+    namespace = root.tag[: root.tag.find("}") + 1]
+    own = {
+        int(entry.get("numFmtId", "0")): entry.get("formatCode", "")
+        for entry in root.iterfind(f"{namespace}numFmts/{namespace}numFmt")
+        if entry.get("numFmtId", "").isdecimal()
+    }
+    wanted = {}
+    for style, entry in enumerate(root.iterfind(f"{namespace}cellXfs/{namespace}xf")):
+        number = entry.get("numFmtId", "0")
+        code = own.get(int(number), BUILT_IN.get(int(number), "")) if number.isdecimal() else ""
+        if code and code.lower() != "general" and code != "@" and not is_date(code):
+            if code not in codes:
+                codes.append(code)
+            wanted[style] = codes.index(code)
+    return wanted
+
+
+def is_date(code: str) -> bool:
+    """Whether a number format shows a date, a time or a duration."""
+    return bool(re.search(r"[ymdhs]", _DATE_LETTERS.sub("", code.split(";", maxsplit=1)[0]), re.IGNORECASE))
+
+
+def _styles(chunk: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Yield column, row and style of each cell that has all three, in whatever order they are written."""
+    for cell in _CELL.findall(chunk):
+        reference, style = _REFERENCE.search(cell), _STYLE.search(cell)
+        if reference and style:
+            yield reference[1], reference[2], style[1]
+
+
+def _note_formats(
+    formats: dict[int, array[int]], cells: Iterable[tuple[bytes, bytes, bytes]], wanted: dict[int, int]
+) -> None:
+    by_letters: dict[bytes, array[int]] = {}
+    by_style = {str(style).encode(): place for style, place in wanted.items()}
+    for letters, digits, style in cells:
+        place = by_style.get(style)
+        if place is None:
+            continue
+        places = by_letters.get(letters)
+        if places is None:
+            places = by_letters[letters] = formats.setdefault(_column(letters), array("H"))
+        row = int(digits) - 1
+        missing = row + 1 - len(places)
+        if missing > 0:
+            places.extend([0] * missing)
+        places[row] = place
+
+
+def _hidden(chunk: bytes) -> Iterator[int]:
+    if b"hidden" not in chunk:
+        return
+    for attributes in _ROW.findall(chunk):
+        if _HIDDEN.search(attributes) and (match := _ROW_NUMBER.search(attributes)):
+            yield int(match[1]) - 1
+
+
+def _place(attributes: bytes) -> tuple[int, int] | None:
+    match = _REFERENCE.search(attributes)
+    return (int(match[2]) - 1, _column(match[1])) if match else None
+
+
+def _column(letters: bytes) -> int:
+    """Return the position of a column: A -> 0, AA -> 26."""
+    position = 0
+    for letter in letters.upper():
+        position = position * 26 + letter - ord("A") + 1
+    return position - 1
