@@ -1,7 +1,7 @@
 """The whole way, list to journal, through the embedded server: against the loop that a script would write.
 
-The loop: csv, a Jinja template, EmailMessage, one reused smtplib session, one synced line in SQLite for each row, to
-the same server. Both send the same rows; pairs run in turn, the ratio of each pair counts.
+The loop: csv, a Jinja template, EmailMessage, one reused smtplib session, one synced line in SQLite for each
+row, to the same server. Both send the same rows; pairs run in turn, the ratio of each pair counts.
 """
 
 from __future__ import annotations

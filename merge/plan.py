@@ -30,13 +30,15 @@ class Wish:
 class Proposal:
     """What a run would do: shown to the person, who says yes to `tries`, or no.
 
-    `ready` rows could be tried, `tries` will be: a limit or the day's allowance may be smaller.
+    `ready` rows could be tried, `tries` will be: a limit or the day's allowance may be smaller. `goes_on`
+    says that there was a run before, in this edition.
     """
 
     findings: Findings
     record: Comparison
     ready: int
     tries: int
+    goes_on: bool
 
 
 def propose(parts: Parts, enrolment: Enrolment, journal: Journal, wish: Wish, allowance: float) -> Proposal:
@@ -45,6 +47,7 @@ def propose(parts: Parts, enrolment: Enrolment, journal: Journal, wish: Wish, al
     `allowance` is how many messages may still leave today, possibly infinite. Raises ContentError where
     something must be mended first, ApprovalError when the letters are not those that were expected.
     """
+    goes_on = any(journal.counts().values())
     candidates = _Candidates(enrolment, journal, wish)
     findings = look_through(parts, candidates)
     if wish.expect and wish.expect != findings.fingerprint:
@@ -55,7 +58,7 @@ def propose(parts: Parts, enrolment: Enrolment, journal: Journal, wish: Wish, al
     if findings.refuses_letter or (findings.invalid and not wish.skip_invalid):
         raise refusal(parts.list_name, findings)
     tries = min(candidates.ready, allowance, math.inf if wish.limit is None else wish.limit)
-    return Proposal(findings, enrolment.plan(), candidates.ready, int(tries))
+    return Proposal(findings, enrolment.plan(), candidates.ready, int(tries), goes_on)
 
 
 def refusal(list_name: str, findings: Findings) -> ContentError:

@@ -164,9 +164,8 @@ def _to_send(proposal: Proposal) -> str:
 
 def _notes(proposal: Proposal) -> list[str]:
     record = proposal.record
-    before = record.total - record.new
     notes = []
-    if before > 0 and record.new:
+    if proposal.goes_on and record.new:
         notes.append(f"{count(record.new, 'row')} new since the last run")
     if record.changed:
         notes.append(f"{count(record.changed, 'row')} changed since the last run, not sent yet")
