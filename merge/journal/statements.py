@@ -84,7 +84,7 @@ ORDER BY row
 """
 COMMITTING = """
 UPDATE rows SET state = 'committing', message_id = ?, date = ?, given = ?, fingerprint = ?
-WHERE edition = ? AND key = ? AND copy = 0 AND state IN ('waiting', 'deferred')
+WHERE edition = ? AND key = ? AND copy = 0 AND state IN ('waiting', 'deferred', 'committing')
 """
 OUTCOME = """
 UPDATE rows SET state = ?, settled = 0, stage = ?, code = ?, enhanced = ?, reply = ?, attempts = ?,
