@@ -44,7 +44,7 @@ def parts(settings: Settings) -> Parts:
         template=template,
         composer=Composer(template, folder=settings.folder, sender=settings.sender),
         list_name=settings.list_name,
-        chosen=choose(settings.where) if settings.where else lambda _: True,
+        condition=choose(settings.where) if settings.where else None,
     )
 
 

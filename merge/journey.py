@@ -15,7 +15,7 @@ from merge.message import email_message
 from merge.model import Delivery, Letter, Recipient, State
 from merge.seal import seal
 from merge.table import Table
-from merge.template import Template
+from merge.template import Choice, Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +26,25 @@ class Parts:
     template: Template
     composer: Composer
     list_name: str
-    chosen: Callable[[Recipient], bool]
+    condition: Choice | None
+
+    def chosen(self, recipient: Recipient) -> bool:
+        """Say whether the campaign's `where` chooses a row. Raises LetterError where it cannot be told."""
+        return self.condition is None or self.condition(recipient)
 
 
 def look_through(parts: Parts, register: Register) -> Findings:
     """Check the list, the letter and every row of it; nothing is sent. Raises ContentError."""
+    names = parts.table.columns.names
+    general = [*parts.table.problems, *parts.template.check_columns(names, parts.list_name)]
+    if parts.condition:
+        general += parts.condition.check_columns(names, parts.list_name)
     return check(
         parts.table,
         examine=parts.composer.examine,
         register=register,
         list_name=parts.list_name,
-        general=(
-            *parts.table.problems,
-            *parts.template.check_columns(parts.table.columns.names, parts.list_name),
-        ),
+        general=general,
         chosen=parts.chosen,
     )
 

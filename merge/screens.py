@@ -83,7 +83,7 @@ def findings(problems: Iterable[Problem], counts: Sequence[tuple[str, str, int]]
 def _row_line(problem: Problem) -> list[str]:
     value = plain(problem.value, 80) or ("(empty)" if problem.kind == "address" else "")
     words = plain(problem.message, 300)
-    if problem.field:
+    if problem.field and not words.startswith(problem.field):
         words = f"{plain(problem.field, 40)}: {words}"
     where = f"{problem.row:>7} | "
     if problem.source and problem.line is not None:
