@@ -8,6 +8,7 @@ settled first, and every outcome is in the journal before anything else is done 
 from __future__ import annotations
 
 import heapq
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from merge.carrier import Carrier
     from merge.clock import Clock
-    from merge.journal import Journal
+    from merge.journal import Journal, Ledger
     from merge.model import Delivery, Outcome
     from merge.pace import Pace
     from merge.retry import Retry
@@ -55,7 +56,7 @@ class Unwatched:
     def waiting(self, until: float, why: Literal["pace", "retry"]) -> None:
         """Ignore it."""
 
-    def go_on(self, tally: Mapping[State, int]) -> bool:  # noqa: ARG002 - the protocol's signature
+    def go_on(self, tally: Mapping[State, int]) -> bool:
         """Go on."""
         return True
 
@@ -98,13 +99,14 @@ def run(  # noqa: PLR0913 - the parts of a run, each one exchangeable; they are 
     patience_limit: float = 900.0,
     brake: Brake | None = None,
     first: int | None = None,
+    ledger: Ledger | None = None,
 ) -> Ending:
     """Take out every delivery that can go now, bring home every outcome, and say how it ended.
 
     Deferred rows are tried again when they are due, while others go out; at the end the run stays for them as
     long as the next is due within `wait` seconds. When the pace lets nothing go for more than
     `patience_limit` seconds, the run ends instead. After `first` rows it asks `watch` whether to go on.
-    One delivery at most is read before its turn.
+    One delivery at most is read before its turn. With a `ledger` the pace holds for all runs of an account.
 
     Errors of the way out, the journal and the deliveries end up in `Ending.stopped`. Any other exception
     leaves as it is; the journal is consistent then, too.
@@ -121,6 +123,7 @@ def run(  # noqa: PLR0913 - the parts of a run, each one exchangeable; they are 
         wait,
         patience_limit,
         first,
+        ledger,
     )
     try:
         trip.go()
@@ -155,12 +158,14 @@ class _Trip:
     wait: float
     patience_limit: float
     first: int | None
+    ledger: Ledger | None
     ahead: _Later | None = None
     exhausted: bool = False
     begun: int = 0
     agenda: list[_Later] = field(default_factory=list)
     held: int = 0
     flying: dict[str, _Later] = field(default_factory=dict)
+    places: dict[str, int] = field(default_factory=dict)
     tally: dict[State, int] = field(default_factory=lambda: dict.fromkeys(State, 0))
     waiting_for: float | None = None
     stopped: MergeError | None = None
@@ -172,7 +177,7 @@ class _Trip:
     def go(self) -> None:
         """Take deliveries out until nothing more can be done now."""
         try:
-            self._remember()
+            self._recollect()
             while not self.clock.interrupted:
                 if not self._step():
                     return
@@ -211,10 +216,10 @@ class _Trip:
         """Offer one delivery, or wait for an outcome or a moment; return False when this run is done."""
         now = self.clock.monotonic()
         candidate = self._candidate(now)
-        slot = self.pace.next(now)
-        if candidate and slot <= now and self.carrier.room > 0:
+        if candidate and self._slot(now) <= now and self.carrier.room > 0 and self._claim(candidate, now):
             self._offer(candidate, now)
             return True
+        slot = self.pace.next(now)
         if not self.flying:
             if candidate is None and self._pausing():
                 self.declined = not self.watch.go_on(dict(self.tally))
@@ -229,6 +234,32 @@ class _Trip:
             moments.append(self.agenda[0].due)
         self._collect(max(0.0, min(moments) - now))
         return True
+
+    def _slot(self, now: float) -> float:
+        """Return the moment when the next may go, as far as is known of this run and of others."""
+        slot = self.pace.next(now)
+        if self.ledger and slot > now:
+            slot = self._hear(now, *self.ledger.news())
+        return slot
+
+    def _hear(self, now: float, outcomes: list[float], in_flight: int) -> float:
+        """Take in what other runs did, and return the moment when the next may go."""
+        self._remember(now, outcomes)
+        self.pace.elsewhere(in_flight)
+        return self.pace.next(now)
+
+    def _claim(self, later: _Later, now: float) -> bool:
+        """Take a place among all the runs of the account; return False when another was quicker."""
+        if self.ledger is None:
+            return True
+        place = self.ledger.claim(lambda outcomes, in_flight: self._hear(now, outcomes, in_flight) <= now)
+        if place is not None:
+            self.places[later.delivery.key] = place
+        return place is not None
+
+    def _land(self, key: str, *, tried: bool) -> None:
+        if self.ledger and key in self.places:
+            self.ledger.land(self.places.pop(key), tried=tried)
 
     def _candidate(self, now: float) -> _Later | None:
         """Return what goes next: a deferred row that is due, else one fresh delivery."""
@@ -266,6 +297,8 @@ class _Trip:
             if not self.agenda or self.agenda[0].due - now > self.wait:
                 return False
             self._announce(self.agenda[0].due, "retry")
+        elif slot == math.inf:
+            return True  # other runs have messages in flight
         elif slot > now:
             if slot - now > self.patience_limit:
                 self.resume = slot
@@ -329,6 +362,7 @@ class _Trip:
         except JournalError:
             self.unrecorded.append(outcome)
             raise
+        self._land(outcome.key, tried=True)
         self.tally[State.DEFERRED] -= later.counted
         self.tally[outcome.state] += 1
         if due is not None:
@@ -349,6 +383,7 @@ class _Trip:
             for delivery in self.carrier.recall():
                 del self.flying[delivery.key]
                 self.pace.give_back()
+                self._land(delivery.key, tried=False)
             if not self.flying:
                 return
             before = len(self.flying)
@@ -369,15 +404,24 @@ class _Trip:
         except JournalError as error:
             self.stopped = self.stopped or error
         else:
+            self._land(key, tried=True)
             self.tally[State.UNCERTAIN] += standing is not None and standing.state is State.UNCERTAIN
 
-    def _remember(self) -> None:
-        """Tell the pace what earlier runs sent, in moments of this run's clock."""
-        now, epoch = self.clock.monotonic(), self.clock.now()
-        if self.pace.longest:
-            times = self.journal.recent(epoch - self.pace.longest)
-            # A clock that was set back makes the past look like the future: then it counts as now.
-            self.pace.feed(now - max(0.0, epoch - time) for time in times)
+    def _recollect(self) -> None:
+        """Tell the pace what was sent before this run."""
+        if not self.pace.longest:
+            return
+        since = self.clock.now() - self.pace.longest
+        times = self.journal.recent(since)
+        if self.ledger:
+            # Each may know of messages that the other does not; counting both would count most of them twice.
+            times = max(times, self.ledger.recent(since), key=len)
+        self._remember(self.clock.monotonic(), times)
+
+    def _remember(self, now: float, times: list[float]) -> None:
+        epoch = self.clock.now()
+        # A clock that was set back makes the past look like the future: then it counts as now.
+        self.pace.feed(now - max(0.0, epoch - time) for time in times)
 
     def _epoch(self, moment: float) -> float:
         return self.clock.now() + moment - self.clock.monotonic()

@@ -6,7 +6,8 @@ trigger of the database itself refuses to take it back. Everything else is told 
 """
 
 from merge.journal.enrolment import Enrolment, Plan
+from merge.journal.ledger import Ledger
 from merge.journal.view import Meta, Standing, View
 from merge.journal.writing import Journal
 
-__all__ = ["Enrolment", "Journal", "Meta", "Plan", "Standing", "View"]
+__all__ = ["Enrolment", "Journal", "Ledger", "Meta", "Plan", "Standing", "View"]
