@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from merge.account import AccountSettings, PaceSettings, read_account
@@ -49,7 +48,7 @@ def parts(settings: Settings) -> Parts:
 
 
 def account(settings: Settings, *, needed: bool) -> AccountSettings | None:
-    """Return the account that the campaign sends through; raises ConfigError when one is needed and missing."""
+    """Return the account that the campaign sends through. Raises ConfigError when it is `needed` and missing."""
     found = read_account(settings.account, settings.file)
     if found is None and needed:
         raise ConfigError(
@@ -82,12 +81,18 @@ def session(
         user=way.user,
         password=password,
         ca_file=way.ca_file,
+        # Without a limit that anyone knows of, the session learns it from the server, if there is one.
+        per_connection=way.per_connection or 0,
         pipelining=way.pipelining,
         window=way.window,
     )
-    if way.per_connection is not None:
-        target = replace(target, per_connection=way.per_connection)
-    return Session(target, before_commit=journal.committing, clock=clock, tell=tell)
+    return Session(
+        target,
+        before_commit=journal.committing,
+        before_commits=journal.committing_all,
+        clock=clock,
+        tell=tell,
+    )
 
 
 def pace(settings: PaceSettings | None) -> Pace:
