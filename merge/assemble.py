@@ -48,7 +48,7 @@ def parts(settings: Settings) -> Parts:
 
 
 def account(settings: Settings, *, needed: bool) -> AccountSettings | None:
-    """Return the account that the campaign sends through. Raises ConfigError when it is `needed` and missing."""
+    """Return the campaign's account. Raises ConfigError when there is none and it is `needed`."""
     found = read_account(settings.account, settings.file)
     if found is None and needed:
         raise ConfigError(
