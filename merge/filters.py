@@ -13,7 +13,29 @@ from merge.errors import LetterError
 _DATE_FORMATS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d")
 _DATE_FORMATS += ("%d.%m.%Y", "%d.%m.%Y %H:%M", "%Y/%m/%d")
 _AMBIGUOUS = re.compile(r"\s*\d{1,2}[/-]\d{1,2}[/-]\d{2,4}\s*")
-_SMALL = frozenset(["and", "of", "the", "von", "van", "der", "den", "de", "da", "di", "du", "del", "la", "le", "y", "e", "bin", "ibn", "al"])
+_SMALL = frozenset(
+    [
+        "and",
+        "of",
+        "the",
+        "von",
+        "van",
+        "der",
+        "den",
+        "de",
+        "da",
+        "di",
+        "du",
+        "del",
+        "la",
+        "le",
+        "y",
+        "e",
+        "bin",
+        "ibn",
+        "al",
+    ]
+)
 _WORD = re.compile(r"[^\W\d_]+(?:[’'][^\W\d_]+)*")
 
 

@@ -6,10 +6,11 @@ and sometimes recipients when it folds, so this room folds itself.
 
 from __future__ import annotations
 
-import base64
 import re
+from binascii import b2a_base64
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, NamedTuple
+from functools import lru_cache
+from typing import Literal
 from urllib.parse import quote
 
 from merge.errors import LetterError
@@ -54,19 +55,14 @@ _LONGEST = 998
 _WORD = 75
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|=\\?")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+(?: [A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+)*")
-_PLAIN_IN_Q = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
-_Q = tuple(chr(b) if b in _PLAIN_IN_Q else "_" if b == 0x20 else f"={b:02X}" for b in range(256))
+_SAFE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/ "
+_Q = tuple("_" if byte == ord(" ") else chr(byte) if byte in _SAFE else f"={byte:02X}" for byte in range(256))
+_FRAME = len("=?utf-8?q??=")
+_NARROW = 8
 _PARAMETER_SAFE = "!#$&+^`{|}"
 
 
-class Flaw(NamedTuple):
-    """Why a text cannot stand in a header: words for a person, and where it is in the text, from 0."""
-
-    message: str
-    position: int
-    width: int
-
-
+@lru_cache(maxsize=256)
 def form(name: str) -> Form:
     """Say what a header holds: mailboxes, tokens that are never encoded (URLs, ids), or text to be read."""
     lower = name.lower()
@@ -87,20 +83,20 @@ def unwelcome(name: str) -> str:
     return UNWELCOME.get(lower, "")
 
 
-def flaw(name: str, value: str) -> Flaw | None:
-    """Find what keeps a value out of a header, or None.
+def flaw(name: str, value: str) -> str:
+    """Say what keeps a value out of a header; empty when nothing does.
 
     Refused are control characters and line breaks, which would begin another header; "=?", which readers
     decode into such characters; and letters beyond ASCII where no encoding is allowed.
     """
-    if found := _FORBIDDEN.search(value):
-        return Flaw(_why(found[0]), found.start(), len(found[0]))
-    if form(name) == "token" and not value.isascii():
-        position = next(index for index, character in enumerate(value) if not character.isascii())
-        return Flaw(f"{name} can hold plain ASCII only", position, 1)
-    if form(name) == "token" and max(map(len, value.split(" "))) + len(name) + 2 > _LONGEST:
-        return Flaw(f"{name} has a word of more than {_LONGEST - len(name) - 2} characters", 0, 1)
-    return None
+    if (not value.isprintable() or "=?" in value) and (found := _FORBIDDEN.search(value)):
+        return _why(found[0])
+    if form(name) == "token":
+        if not value.isascii():
+            return "this header can hold plain ASCII only"
+        if max(map(len, value.split(" "))) + len(name) + 2 > _LONGEST:
+            return f"a word of more than {_LONGEST - len(name) - 2} characters"
+    return ""
 
 
 def _why(text: str) -> str:
@@ -115,7 +111,7 @@ def _why(text: str) -> str:
 
 def write(name: str, value: str) -> str:
     """Write one header line, folded, with its CRLF; for all but mailboxes. Raises LetterError."""
-    if _FORBIDDEN.search(value):
+    if (not value.isprintable() or "=?" in value) and _FORBIDDEN.search(value):
         _refuse(name, value)
     if value.isascii():
         if len(name) + 2 + len(value) <= _LINE:
@@ -135,8 +131,9 @@ def write_mailboxes(name: str, mailboxes: Iterable[tuple[str, str]]) -> str:
     """
     tokens: list[str] = []
     for display, address in mailboxes:
-        if _FORBIDDEN.search(display) or _FORBIDDEN.search(address):
-            _refuse(name, f"{display} <{address}>")
+        whole = f"{display} <{address}>"
+        if (not whole.isprintable() or "=?" in whole) and _FORBIDDEN.search(whole):
+            _refuse(name, whole)
         if display:
             tokens += _phrase(display)
             tokens.append(f"<{address}>,")
@@ -206,20 +203,22 @@ def _pack(name: str, tokens: Iterable[str]) -> str:
 def _encoded_words(text: str, first_room: int) -> Iterator[str]:
     """Cut a text into encoded words of whole characters, each at most 75 long (RFC 2047, 2 and 5)."""
     data = text.encode()
-    in_q = sum(len(_Q[byte]) for byte in data)
-    as_q = in_q <= len(data) * 4 / 3
-    room = min(first_room, _WORD) - len("=?utf-8?q??=")
-    if room < 8:
-        room = _WORD - len("=?utf-8?q??=")
+    unsafe = len(data.translate(None, _SAFE))
+    as_q = len(data) + 2 * unsafe <= len(data) * 4 / 3
+    room = min(first_room, _WORD) - _FRAME
+    if room < _NARROW:
+        room = _WORD - _FRAME
+    if (len(data) + 2 * unsafe if as_q else (len(data) + 2) // 3 * 4) <= room:
+        yield _encoded_word(data, as_q=as_q)
+        return
     piece, used = bytearray(), 0
     for character in text:
         encoded = character.encode()
         cost = sum(len(_Q[byte]) for byte in encoded) if as_q else len(encoded)
-        limit = room if as_q else room // 4 * 3
-        if piece and used + cost > limit:
+        if piece and used + cost > (room if as_q else room // 4 * 3):
             yield _encoded_word(bytes(piece), as_q=as_q)
             piece, used = bytearray(), 0
-            room = _WORD - len("=?utf-8?q??=")
+            room = _WORD - _FRAME
         piece += encoded
         used += cost
     yield _encoded_word(bytes(piece), as_q=as_q)
@@ -228,9 +227,8 @@ def _encoded_words(text: str, first_room: int) -> Iterator[str]:
 def _encoded_word(data: bytes, *, as_q: bool) -> str:
     if as_q:
         return f"=?utf-8?q?{''.join([_Q[byte] for byte in data])}?="
-    return f"=?utf-8?b?{base64.b64encode(data).decode('ascii')}?="
+    return f"=?utf-8?b?{b2a_base64(data, newline=False).decode('ascii')}?="
 
 
 def _refuse(name: str, value: str) -> None:
-    found = flaw(name, value)
-    raise LetterError(f"{name}: {found.message if found else 'the value cannot be written'}: {value[:60]!r}")
+    raise LetterError(f"{name}: {flaw(name, value) or 'this cannot be written'}: {value[:60]!r}")

@@ -13,12 +13,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from html import unescape
-from typing import Any, NamedTuple
-
-from markupsafe import escape
+from html import escape, unescape
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from merge.errors import LetterError
+from merge.model import Woven
+
+if TYPE_CHECKING:
+    from css_inline import CSSInliner
+    from markdown_it import MarkdownIt
 
 _KEPT = 64
 _STYLED = re.compile(r"<style\b", re.IGNORECASE)
@@ -31,12 +34,16 @@ _IMAGE = re.compile(
 _ELSEWHERE = re.compile(r"(?:[a-z][a-z0-9+.-]*:|//|#|$)", re.IGNORECASE)
 _SAME_TWICE = re.compile(r"(\S+) \((?:mailto:)?\1/?\)")
 _MANY_BREAKS = re.compile(r"\n{3,}")
-_LINK = re.compile(r"(?:href|src)$", re.IGNORECASE)
+_SHEET = re.compile(r"<(style|script)\b.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
+_PICTURES = frozenset({"src", "background"})
 _QUIET = frozenset({"href", "src", "alt", "title", "aria-label", "background"})
-_TAG = re.compile(r"<(?P<close>/?)(?P<name>[a-zA-Z][^\s>/]*)(?P<rest>(?:[^>\"']|\"[^\"]*\"|'[^']*')*)>")
+_TAG = re.compile(r"<(/?[a-zA-Z][^\s>/]*)((?:[^>\"']|\"[^\"]*\"|'[^']*')*)>")
 _ATTRIBUTE = re.compile(r"([^\s=\"'>/]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>]+))")
 _LOOKS_AT_DATA = re.compile(r"\[|:empty|:has|:contains|:not", re.IGNORECASE)
-_DANGEROUS = re.compile(r"[\s\x00-\x20]*(?:javascript|vbscript|data|file)[\s]*:", re.IGNORECASE)
+_SCRIPT = re.compile(r"(?:javascript|vbscript|data|file):", re.IGNORECASE)
+_BLANKS = re.compile(r"[\s\x00-\x20]+")
+FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
+"""Characters that no body can hold: control characters and halves of characters."""
 
 _STYLE = """
 body{margin:0;padding:0;background:#ffffff;color:#1c1e21}
@@ -63,23 +70,34 @@ pre{background:#23262c!important}
 
 
 class Body(NamedTuple):
-    """A body, set: `images` are the paths that its HTML shows, each with the Content-ID it is shown by."""
+    """A body, set. `images` are the paths that its HTML shows, each with the Content-ID it is shown by.
 
-    html: str | None
-    text: str | None
+    `digest` stands for all of it but the values (hexadecimal).
+    """
+
+    html: Woven | None
+    text: Woven | None
     images: tuple[tuple[str, str], ...]
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Setting:
-    """What a pattern came to: texts between values, and the number of the value after each text."""
+    """What a pattern came to: texts between values, and the number of the value after each text.
 
-    html: tuple[str, ...]
-    html_slots: tuple[int, ...]
-    text: tuple[str, ...]
-    text_slots: tuple[int, ...]
-    links: tuple[int, ...]
-    images: tuple[tuple[str, str], ...]
+    Number 0 is the preheader. `links` and `pictures` are the values that begin a link or a picture's
+    path. Where `alone`, values stand in places that the slow work looks at, and only `links` is of use.
+    """
+
+    digest: str
+    links: tuple[int, ...] = ()
+    pictures: tuple[int, ...] = ()
+    alone: bool = False
+    html: tuple[str, ...] = ("",)
+    html_slots: tuple[int, ...] = ()
+    text: tuple[str, ...] = ("",)
+    text_slots: tuple[int, ...] = ()
+    images: tuple[tuple[str, str], ...] = ()
 
 
 class Typesetter:
@@ -87,78 +105,90 @@ class Typesetter:
 
     def __init__(
         self,
-        kind: str,
+        kind: Literal["markdown", "html", "text", "mjml"],
         token: re.Pattern[str],
         *,
         hard_breaks: bool = False,
-        own_text: bool = False,
         inline_css: bool = True,
     ) -> None:
         self._kind = kind
         self._token = token
         self._hard_breaks = hard_breaks
-        self._own_text = own_text
         self._inline_css = inline_css
-        self._settings: OrderedDict[tuple[str, bool, str], _Setting | None] = OrderedDict()
         self._preheader = token.pattern.replace(r"(\d+)", "0")
+        self._settings: OrderedDict[tuple[tuple[str, ...], bool, str], _Setting] = OrderedDict()
+        self._texts: OrderedDict[tuple[str, ...], _Setting] = OrderedDict()
 
-    def set(
-        self, pattern: str, values: Sequence[str], text: str | None, preheader: str = "", language: str = ""
+    def set(  # noqa: PLR0913, PLR0917 - a body and its own plain part, each a pattern and values
+        self,
+        pattern: tuple[str, ...],
+        values: Sequence[str],
+        own_text: tuple[tuple[str, ...], Sequence[str]] | None = None,
+        preheader: str = "",
+        language: str = "",
     ) -> Body:
         """Set one row. Raises LetterError, also for a value that would make a link run a script."""
         if self._kind == "text":
-            return Body(None, pattern, ())
-        setting = self._setting(pattern, bool(preheader), language) if values or preheader else None
-        if setting is None:
-            whole = self._token.sub(lambda t: str(self._escaped(values[int(t[1]) - 1])), pattern)
-            setting = self._setting(whole, bool(preheader), language)
-            if setting is None:
-                raise LetterError("the letter cannot be set")
-        for number in setting.links:
-            if number and _DANGEROUS.match(values[number - 1]):
-                raise LetterError(
-                    f"a link would run a script: {values[number - 1][:60]!r}",
-                    hint="links begin with https://",
-                )
-        html = _woven(setting.html, setting.html_slots, preheader, values, self._escaped)
-        if self._own_text:
-            return Body(html, text, setting.images)
-        plain = _woven(setting.text, setting.text_slots, preheader, values, _spaced)
-        return Body(html, plain, setting.images)
+            own_text = (pattern, values)
+            html, images, digest, text = None, (), "", None
+        else:
+            setting = self._setting((pattern, bool(preheader), language))
+            digest = setting.digest
+            for number in setting.links:
+                _refuse_script(values[number - 1])
+            if setting.alone or not all(_ELSEWHERE.match(values[n - 1]) for n in setting.pictures):
+                whole = self._token.sub(lambda t: self._escaped(values[int(t[1]) - 1]), "".join(pattern))
+                setting = self._made((whole,), bool(preheader), language)
+            shaped = [self._escaped(values[slot - 1] if slot else preheader) for slot in setting.html_slots]
+            html, images = Woven(setting.html, tuple(shaped)), setting.images
+            text = Woven(setting.text, tuple([_spaced(values[slot - 1]) for slot in setting.text_slots]))
+        if own_text:
+            setting = self._text(own_text[0])
+            text = Woven(setting.text, tuple([own_text[1][slot - 1] for slot in setting.text_slots]))
+            digest += setting.digest
+        return Body(html, text, images, digest)
 
     def _escaped(self, value: str) -> str:
-        escaped = str(escape(value))
-        if self._kind == "markdown" and "\n" in escaped:
-            return escaped.replace("\r\n", "\n").replace("\n", "<br>\n")
-        return escaped
+        escaped = escape(value)
+        return escaped.replace("\n", "<br>\n") if self._kind == "markdown" and "\n" in escaped else escaped
 
-    def _setting(self, pattern: str, preheader: bool, language: str) -> _Setting | None:
-        key = (pattern, preheader, language)
-        if key in self._settings:
-            self._settings.move_to_end(key)
-            return self._settings[key]
-        setting = self._settings[key] = self._made(pattern, preheader, language)
-        if len(self._settings) > _KEPT:
-            self._settings.popitem(last=False)
+    def _setting(self, key: tuple[tuple[str, ...], bool, str]) -> _Setting:
+        setting = self._settings.get(key)
+        if setting is None:
+            setting = self._settings[key] = self._made(*key)
+            if len(self._settings) > _KEPT:
+                self._settings.popitem(last=False)
         return setting
 
-    def _made(self, pattern: str, preheader: bool, language: str) -> _Setting | None:
-        """Do the slow work. None where values stand in places that the work itself looks at."""
-        html = self._as_html(pattern, language)
-        places = _places(html, self._token)
-        if places is None:
-            return None
+    def _text(self, pattern: tuple[str, ...]) -> _Setting:
+        setting = self._texts.get(pattern)
+        if setting is None:
+            whole = "".join(pattern)
+            parts, slots = _unwoven(_judged(whole), self._token)
+            setting = self._texts[pattern] = _Setting(_hash(whole), text=parts, text_slots=slots)
+            if len(self._texts) > _KEPT:
+                self._texts.popitem(last=False)
+        return setting
+
+    def _made(self, pattern: tuple[str, ...], preheader: bool, language: str) -> _Setting:  # noqa: FBT001 - a key
+        """Do the slow work."""
+        whole = _judged("".join(pattern))
+        html = self._as_html(whole, language)
+        links, pictures, alone = _places(html, self._token)
+        digest = _hash(f"{language}\0{whole}")
+        if alone:
+            return _Setting(digest, links, alone=True)
         if self._inline_css and _STYLED.search(html):
             html = _inlined(html)
-        text = "" if self._own_text else as_text(html)
+        text = as_text(html)
         html, images = _with_content_ids(html, self._token)
-        if images is None:
-            return None
         if preheader:
             html = _with_preheader(html, self._preheader)
         html_parts, html_slots = _unwoven(html, self._token)
         text_parts, text_slots = _unwoven(text, self._token)
-        return _Setting(html_parts, html_slots, text_parts, text_slots, places, images)
+        return _Setting(
+            digest, links, pictures, alone, html_parts, html_slots, text_parts, text_slots, images
+        )  # fmt: skip
 
     def _as_html(self, pattern: str, language: str) -> str:
         if self._kind == "markdown":
@@ -197,7 +227,7 @@ def content_id(path: str) -> str:
 
 
 @cache
-def _markdown(hard_breaks: bool) -> Any:
+def _markdown(hard_breaks: bool) -> MarkdownIt:  # noqa: FBT001 - `cache` asks for positions
     from markdown_it import MarkdownIt
 
     made = MarkdownIt("commonmark", {"html": True, "breaks": hard_breaks, "xhtmlOut": False})
@@ -208,13 +238,13 @@ def _inlined(html: str) -> str:
     from css_inline import InlineError
 
     try:
-        return str(_inliner().inline(html))
+        return _inliner().inline(html)
     except InlineError as error:
         raise LetterError(f"the stylesheet cannot be applied: {error}") from error
 
 
 @cache
-def _inliner() -> Any:
+def _inliner() -> CSSInliner:
     from css_inline import CSSInliner
 
     return CSSInliner(keep_style_tags=True, load_remote_stylesheets=False)
@@ -238,51 +268,56 @@ def _mjml(pattern: str) -> str:
         raise LetterError(f"the MJML cannot be read: {error}") from error
 
 
-def _places(html: str, token: re.Pattern[str]) -> tuple[int, ...] | None:
-    """List the values that stand in links; None if one stands where a stylesheet or a parser looks at it."""
-    if not token.search(html):
-        return ()
+def _places(html: str, token: re.Pattern[str]) -> tuple[tuple[int, ...], tuple[int, ...], bool]:
+    """List the values that begin a link, and those that begin the path of a picture.
+
+    The third is True if a value stands where a stylesheet or a parser would look at it. Raises LetterError
+    for a link that runs a script.
+    """
     links: list[int] = []
-    styles = [m[0] for m in re.finditer(r"<(style|script)\b.*?</\1\s*>", html, re.DOTALL | re.IGNORECASE)]
-    if any(token.search(style) for style in styles):
-        return None
-    selective = any(_LOOKS_AT_DATA.search(style) for style in styles)
-    in_tags = 0
+    pictures: list[int] = []
+    styles = [found[0] for found in _SHEET.finditer(html)]
+    alone = any(map(token.search, styles))
+    selective = any(map(_LOOKS_AT_DATA.search, styles))
     for tag in _TAG.finditer(html):
-        if not token.search(tag[0]):
-            continue
-        for attribute in _ATTRIBUTE.finditer(tag["rest"]):
-            value = attribute[2] if attribute[2] is not None else attribute[3]
-            numbers = [int(found[1]) for found in token.finditer(value or "")]
-            if numbers and (selective or attribute[1].lower() not in _QUIET):
-                return None
-            in_tags += len(numbers)
-            if numbers and _LINK.search(attribute[1]) and token.match((value or "").lstrip()):
-                links.append(numbers[0])
-        if sum(1 for _ in token.finditer(tag[0])) != in_tags:
-            return None
-        in_tags = 0
-    return tuple(links)
+        within = 0
+        for attribute in _ATTRIBUTE.finditer(tag[2]):
+            name, value = attribute[1].lower(), attribute[2] or attribute[3] or attribute[4] or ""
+            if name == "href":
+                _refuse_script(unescape(value))
+            numbers = [int(found[1]) for found in token.finditer(value)]
+            if not numbers:
+                continue
+            quoted = attribute[4] is None
+            alone = alone or selective or name not in _QUIET or not quoted
+            within += len(numbers)
+            if token.match(value.lstrip()):
+                (links if name == "href" else pictures if name in _PICTURES else []).append(numbers[0])
+            elif name in _PICTURES and not _ELSEWHERE.match(value.lstrip()):
+                alone = True
+        alone = alone or len(token.findall(tag[0])) != within
+    return tuple(links), tuple(pictures), alone
 
 
-def _with_content_ids(html: str, token: re.Pattern[str]) -> tuple[str, tuple[tuple[str, str], ...] | None]:
-    """Point pictures of the campaign's folder at parts of the message; None where a value chooses one."""
+def _refuse_script(link: str) -> None:
+    if _SCRIPT.match(_BLANKS.sub("", link)):
+        raise LetterError(
+            f"a link would run a script or open a file: {link[:60]!r}", hint="links begin with https://"
+        )
+
+
+def _with_content_ids(html: str, token: re.Pattern[str]) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Point the pictures of the campaign's folder at parts of the message."""
     found: dict[str, str] = {}
-    varying = False
 
     def show(tag: re.Match[str]) -> str:
-        nonlocal varying
         path = unescape(tag[3]).strip()
-        if _ELSEWHERE.match(path):
-            return tag[0]
-        if token.search(path):
-            varying = not token.match(path)
+        if _ELSEWHERE.match(path) or token.match(path):
             return tag[0]
         found[path] = content_id(path)
         return f"{tag[1]}{tag[2]}cid:{found[path]}{tag[2]}"
 
-    html = _IMAGE.sub(show, html)
-    return html, None if varying else tuple(found.items())
+    return _IMAGE.sub(show, html), tuple(found.items())
 
 
 def _with_preheader(html: str, token: str) -> str:
@@ -300,20 +335,16 @@ def _unwoven(text: str, token: re.Pattern[str]) -> tuple[tuple[str, ...], tuple[
     return tuple(pieces[::2]), tuple(map(int, pieces[1::2]))
 
 
-def _woven(
-    parts: tuple[str, ...],
-    slots: tuple[int, ...],
-    preheader: str,
-    values: Sequence[str],
-    shape: Callable[[str], str],
-) -> str:
-    if not slots:
-        return parts[0]
-    pieces = [parts[0]]
-    for slot, part in zip(slots, parts[1:], strict=True):
-        pieces += (shape(values[slot - 1] if slot else preheader), part)
-    return "".join(pieces)
+def _judged(text: str) -> str:
+    """Return the text. Raises LetterError if it holds what no letter can hold."""
+    if found := FORBIDDEN.search(text):
+        raise LetterError(f"a control character (U+{ord(found[0]):04X}) cannot stand in a letter")
+    return text
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _spaced(value: str) -> str:
-    return value if value.isprintable() else "\n".join(" ".join(line.split()) for line in value.splitlines())
+    return value if value.isprintable() else "\n".join(" ".join(line.split()) for line in value.split("\n"))

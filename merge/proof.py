@@ -12,11 +12,12 @@ from binascii import Error, a2b_qp
 
 LONGEST_LINE = 998
 
-_FIELD = re.compile(rb"([!-9;-~]+):[ ]?((?:.|\r\n[ \t])*)\r\n")
+_NAME = re.compile(r"[!-9;-~]+")
 _ENCODED = re.compile(r"=\?([A-Za-z0-9-]+)\?([bBqQ])\?([!->@-~]*)\?=")
 _BETWEEN = re.compile(r"(?<=\?=)[ ]+(?==\?[A-Za-z0-9-]+\?[bBqQ]\?[!->@-~]*\?=)")
 _MAILBOX = re.compile(
-    r'[ ]*(?:(?P<name>"(?:[^"\\]|\\.)*"|[^<>",@:;\\()\[\]]*?)[ ]*<(?P<address>[^<>,;: "]+)>|(?P<bare>[^<>,;: "]+))[ ]*(?:,|$)'
+    r'[ ]*(?:(?P<name>"(?:[^"\\]|\\.)*"|[^<>",@:;\\()\[\]]*?)[ ]*<(?P<address>[^<>,;: "]+)>'
+    r'|(?P<bare>[^<>,;: "]+))[ ]*(?:,|$)'
 )
 _LONGEST_WORD = 75
 
@@ -25,40 +26,41 @@ class Misread(Exception):  # noqa: N818 - a finding about bytes, caught by the o
     """The bytes are not a message as this project writes them."""
 
 
-def faults(content: bytes) -> str:
-    """Say what is wrong with the lines of a message (RFC 5322, 2.1.1 and 2.3); empty when nothing is."""
-    breaks = content.count(b"\r\n")
+def lines(content: bytes) -> None:
+    """Read the lines of a message (RFC 5322, 2.1.1 and 2.3). Raises Misread."""
+    found = content.split(b"\r\n")
+    breaks = len(found) - 1
     if content.count(b"\n") != breaks or content.count(b"\r") != breaks:
-        return "a bare CR or LF"
-    if not content.endswith(b"\r\n"):
-        return "the last line is not complete"
+        raise Misread("a bare CR or LF")
+    if found[-1]:
+        raise Misread("a last line that is not complete")
     if b"\0" in content:
-        return "a NUL"
-    if max(map(len, content.split(b"\r\n"))) > LONGEST_LINE:
-        return f"a line of more than {LONGEST_LINE} bytes"
-    return ""
+        raise Misread("a NUL")
+    if max(map(len, found)) > LONGEST_LINE:
+        raise Misread(f"a line of more than {LONGEST_LINE} bytes")
 
 
 def headers(block: bytes, *, utf8: bool = False) -> list[tuple[str, str]]:
-    """Read a header block, each line with its CRLF, into (name, raw unfolded value) pairs.
+    """Read a header block, each line with its CRLF, into (name, unfolded value) pairs.
 
-    Only printable ASCII may stand in it, or with `utf8` any UTF-8 (RFC 6532). Raises Misread.
+    Only printable ASCII may stand in it, or with `utf8` printable UTF-8 (RFC 6532). Raises Misread.
     """
-    fields, position = [], 0
-    while position < len(block):
-        found = _FIELD.match(block, position)
-        if not found:
-            raise Misread(f"no header at byte {position}")
-        position = found.end()
-        try:
-            value = found[2].decode("utf-8" if utf8 else "ascii")
-        except UnicodeDecodeError:
-            raise Misread(f"{found[1].decode()} is not plain ASCII") from None
-        if "\r\n" in value:
-            value = value.replace("\r\n", "")
-        if not value.isprintable():
-            raise Misread(f"{found[1].decode()} holds a control character")
-        fields.append((found[1].decode("ascii"), value.strip(" ")))
+    try:
+        whole = block.decode("utf-8" if utf8 else "ascii")
+    except UnicodeDecodeError:
+        raise Misread("a header that is not plain ASCII") from None
+    fields: list[tuple[str, str]] = []
+    for line in whole[:-2].split("\r\n"):
+        if not line.isprintable():
+            raise Misread("a control character in a header")
+        if line.startswith(" ") and fields and not line.isspace():
+            name, value = fields.pop()
+            fields.append((name, (value + line).strip(" ")))
+            continue
+        name, colon, value = line.partition(":")
+        if not colon or not _NAME.fullmatch(name):
+            raise Misread("a line in the header block that is no header")
+        fields.append((name, value.strip(" ")))
     return fields
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from merge import header, proof
 from merge.errors import LetterError, SealError
-from merge.model import Attachment, Delivery, Letter
+from merge.model import Attachment, Delivery, Letter, Woven
 
 _LONG_LINE = re.compile(r"[^\n]{999}")
 _ENCODED_BUDGET = 64 * 2**20
@@ -44,8 +44,12 @@ def seal(letter: Letter, *, attempts: int = 0, not_before: float | None = None) 
 
 def boundary(letter: Letter, level: str) -> str:
     """Return the boundary of one multipart level: no text can hold it, and it is the same every time."""
-    token = hashlib.sha256(f"{letter.message_id}\0{letter.digest}".encode()).hexdigest()[:32]
-    return f"=_{level}_{token}"
+    return f"=_{level}_{_token(letter.message_id, letter.digest)}"
+
+
+@lru_cache(maxsize=4)
+def _token(message_id: str, digest: str) -> str:
+    return hashlib.sha256(f"{message_id}\0{digest}".encode()).hexdigest()[:32]
 
 
 def transfer(text: str) -> tuple[str, bytes]:
@@ -54,14 +58,104 @@ def transfer(text: str) -> tuple[str, bytes]:
     "7bit" for ASCII whose lines are short enough, "quoted-printable" where most of it is ASCII, "base64"
     elsewhere (RFC 2045, 6).
     """
+    encoded = text.encode()
+    data = encoded.replace(b"\n", b"\r\n")
     if not text.endswith("\n"):
-        text += "\n"
-    data = text.replace("\n", "\r\n").encode()
+        data += b"\r\n"
     if text.isascii() and not _LONG_LINE.search(text):
         return "7bit", data
-    if (len(data) - len(text)) * 5 <= len(data):
+    if _mostly_ascii(len(encoded) - len(text), len(encoded)):
         return "quoted-printable", b2a_qp(data, istext=True)
     return "base64", _lines(data)
+
+
+def _mostly_ascii(beyond: int, size: int) -> bool:
+    """Whether quoted-printable is the better choice; `beyond` are the bytes that UTF-8 adds to ASCII."""
+    return beyond * 5 <= size
+
+
+class _Mould:
+    """A body whose shared lines are encoded once, with gaps for the lines that differ from row to row.
+
+    Neither 7bit nor quoted-printable carries anything from one line to the next (RFC 2045, 6.7), so lines
+    can be encoded apart; base64 does, and is left to `transfer`. `gaps` holds, for each run of lines with
+    values, the texts around these; `plain` and `quoted` hold the blocks before, between and after the runs.
+    """
+
+    __slots__ = ("_beyond", "_gaps", "_plain", "_quoted", "_size", "_to_quote")
+
+    def __init__(self, parts: tuple[str, ...]) -> None:
+        blocks: list[str] = []
+        gaps: list[tuple[str, ...]] = []
+        block, tail = _last_line_apart(parts[0])
+        blocks.append(block)
+        texts = [tail]
+        for part in parts[1:]:
+            end = part.find("\n") + 1
+            if not end:
+                texts.append(part)
+                continue
+            gaps.append((*texts, part[:end]))
+            block, tail = _last_line_apart(part[end:])
+            blocks.append(block)
+            texts = [tail]
+        if len(texts) > 1:
+            gaps.append(tuple(texts))
+            blocks.append("")
+        elif tail:
+            blocks[-1] += f"{tail}\n"
+        whole = "".join(parts)
+        size = len(whole.encode())
+        self._gaps = gaps
+        self._size, self._beyond = size, size - len(whole)
+        self._to_quote = not whole.isascii() or any(map(_LONG_LINE.search, blocks))
+        self._plain = [block.replace("\n", "\r\n").encode() for block in blocks]
+        self._quoted = [b2a_qp(block, istext=True) for block in self._plain]
+
+    def cast(self, values: tuple[str, ...]) -> tuple[str, bytes] | None:
+        """Return what `transfer` would for these values; None where that is base64."""
+        filled: list[str] = []
+        taken = 0
+        for texts in self._gaps:
+            pieces = [texts[0]]
+            for text in texts[1:]:
+                pieces += (values[taken], text)
+                taken += 1
+            filled.append("".join(pieces))
+        if not filled[-1].endswith("\n"):
+            filled[-1] += "\n"
+        to_quote = self._to_quote
+        for line in filled:
+            if not line.isascii() or (len(line) > proof.LONGEST_LINE and _LONG_LINE.search(line)):
+                to_quote = True
+        if not to_quote:
+            pieces_7bit = [self._plain[0]]
+            for line, block in zip(filled, self._plain[1:], strict=True):
+                pieces_7bit += (line.replace("\n", "\r\n").encode(), block)
+            return "7bit", b"".join(pieces_7bit)
+        whole = "".join(values)
+        size = len(whole.encode())
+        if not _mostly_ascii(self._beyond + size - len(whole), self._size + size):
+            return None
+        pieces_qp = [self._quoted[0]]
+        for line, block in zip(filled, self._quoted[1:], strict=True):
+            pieces_qp += (b2a_qp(line.replace("\n", "\r\n").encode(), istext=True), block)
+        return "quoted-printable", b"".join(pieces_qp)
+
+
+def _last_line_apart(text: str) -> tuple[str, str]:
+    end = text.rfind("\n") + 1
+    return text[:end], text[end:]
+
+
+@lru_cache(maxsize=128)
+def _mould(parts: tuple[str, ...]) -> _Mould:
+    return _Mould(parts)
+
+
+@lru_cache(maxsize=8)
+def _same_for_all(text: str) -> tuple[str, bytes]:
+    return transfer(text)
 
 
 def wire_date(moment: datetime) -> str:
@@ -95,9 +189,9 @@ def _body(letter: Letter) -> tuple[bytes, bytes]:
     attached = [a for a in letter.attachments if not a.content_id]
     alternatives = []
     if letter.text is not None:
-        alternatives.append(_text_part("plain", letter.text))
+        alternatives.append(_text_part("plain", letter.text, letter.woven_text))
     if letter.html is not None:
-        html = _text_part("html", letter.html)
+        html = _text_part("html", letter.html, letter.woven_html)
         if inline:
             html = _multipart(letter, "related", [html, *map(_file_part, inline)])
         alternatives.append(html)
@@ -124,11 +218,21 @@ def _multipart(letter: Letter, subtype: str, parts: list[tuple[bytes, bytes]]) -
     return head, b"".join(pieces)
 
 
-def _text_part(subtype: str, text: str) -> tuple[bytes, bytes]:
-    encoding, body = transfer(text)
-    charset = "us-ascii" if encoding == "7bit" else "utf-8"
-    head = f"Content-Type: text/{subtype}; charset={charset}\r\nContent-Transfer-Encoding: {encoding}\r\n"
-    return head.encode(), body
+def _text_part(subtype: str, text: str, woven: Woven | None) -> tuple[bytes, bytes]:
+    cast = None
+    if woven:
+        cast = _mould(woven.parts).cast(woven.values) if woven.values else _same_for_all(text)
+    encoding, body = cast or transfer(text)
+    return _TEXT_HEADS[subtype, encoding], body
+
+
+_TEXT_HEADS = {
+    (subtype, encoding): (
+        f"Content-Type: text/{subtype}; charset={charset}\r\nContent-Transfer-Encoding: {encoding}\r\n"
+    ).encode()
+    for subtype in ("plain", "html")
+    for encoding, charset in (("7bit", "us-ascii"), ("quoted-printable", "utf-8"), ("base64", "utf-8"))
+}
 
 
 def _calendar_part(attachment: Attachment) -> tuple[bytes, bytes]:
@@ -179,39 +283,47 @@ _ENCODED = _EncodedFiles(_ENCODED_BUDGET)
 
 
 def _check(letter: Letter, top: bytes, content: bytes) -> None:
-    """Read the finished bytes with a reader that shares nothing with the writer (RFC 5322, 2047)."""
-    if fault := proof.faults(content):
-        raise SealError(f"row {letter.row}: the message has {fault}")
-    block, separator, body = content.partition(b"\r\n\r\n")
-    if not separator or block + b"\r\n" != top:
-        raise SealError(f"row {letter.row}: the header block ends early")
+    """Read the finished bytes with a reader that shares nothing with the writer."""
     try:
-        _check_headers(letter, proof.headers(top, utf8=letter.envelope.needs_smtputf8))
+        proof.lines(content)
+        if content.find(b"\r\n\r\n") != len(top) - 2:
+            raise SealError(f"row {letter.row}: the header block ends early")
+        fields = proof.headers(top, utf8=letter.envelope.needs_smtputf8)
+        _check_headers(letter, fields)
     except proof.Misread as error:
-        raise SealError(f"row {letter.row}: {error}") from error
-    for level in ("alternative", "related", "mixed"):
-        mark = f"--{boundary(letter, level)}".encode()
-        if mark in body and body.count(mark) != body.count(b"\r\n" + mark) + body.startswith(mark):
-            raise SealError(f"row {letter.row}: a boundary stands inside a line")
+        raise SealError(f"row {letter.row}: the message has {error}") from error
+    if content.count(_token(letter.message_id, letter.digest).encode()) != _boundary_lines(letter):
+        raise SealError(f"row {letter.row}: the parts are not those that were planned")
+
+
+def _boundary_lines(letter: Letter) -> int:
+    """Count how often the boundaries stand in a message: declared, before each part, and at the end."""
+    inline = sum(1 for file in letter.attachments if file.content_id) if letter.html is not None else 0
+    attached = [file for file in letter.attachments if not file.content_id]
+    alternatives = (letter.text is not None) + (letter.html is not None) + sum(map(is_invitation, attached))
+    return sum(
+        parts + 2
+        for parts in (alternatives, inline + 1 if inline else 0, len(attached) + 1 if attached else 0)
+        if parts > 1
+    )
 
 
 def _check_headers(letter: Letter, found: list[tuple[str, str]]) -> None:
-    own = ["Date", "Message-ID", "MIME-Version"]
-    planned = [name for name, _ in letter.headers] + own
+    planned = [name for name, _ in letter.headers]
+    planned += ["Date", "Message-ID", "MIME-Version"]
     names = [name for name, _ in found]
-    rest = names[len(planned) :]
-    if names[: len(planned)] != planned or rest not in (
-        ["Content-Type"],
-        ["Content-Type", "Content-Transfer-Encoding"],
-    ):
+    if names[: len(planned)] != planned or names[len(planned) :] not in _MIME_HEADERS:
         raise SealError(f"row {letter.row}: the headers are {names}, not {planned} and the MIME headers")
     for (name, value), (_, raw) in zip(letter.headers, found, strict=False):
         mailboxes = letter.mailboxes.get(name.lower())
         if mailboxes is not None:
-            same = proof.mailboxes(raw) == [(m.name, m.address) for m in mailboxes]
+            same = proof.mailboxes(raw) == [(box.name, box.address) for box in mailboxes]
         else:
             same = proof.text(raw) == value
         if not same:
             raise SealError(f"row {letter.row}: {name} reads {raw[:80]!r}, not what was planned")
     if found[len(letter.headers) + 1][1] != letter.message_id:
         raise SealError(f"row {letter.row}: the Message-ID is not the planned one")
+
+
+_MIME_HEADERS = (["Content-Type"], ["Content-Type", "Content-Transfer-Encoding"])

@@ -3,6 +3,19 @@
 Jinja2 stands in this wing alone.
 """
 
-from merge.template.letter import HeaderLine, Kind, Rendered, Template, choose, read_template
+from merge.template.letter import Choice, HeaderLine, Kind, Rendered, Slotted, Template, choose
+from merge.template.reading import read_template
+from merge.template.source import CLOSE, OPEN
 
-__all__ = ["HeaderLine", "Kind", "Rendered", "Template", "choose", "read_template"]
+__all__ = [
+    "CLOSE",
+    "OPEN",
+    "Choice",
+    "HeaderLine",
+    "Kind",
+    "Rendered",
+    "Slotted",
+    "Template",
+    "choose",
+    "read_template",
+]

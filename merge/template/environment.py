@@ -1,51 +1,55 @@
 """What may a letter do while it is rendered?
 
-Jinja2, immutable and sandboxed: no name is guessed, nothing random, nothing outside the campaign's folder,
-nothing that runs away in time or memory.
+Jinja2, immutable and sandboxed: no name is guessed, nothing is random, nothing comes from outside the
+campaign's folder, and what would run away in time or memory is refused (the limits stand below).
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 from jinja2 import BaseLoader, Environment, StrictUndefined, TemplateNotFound, Undefined, nodes, pass_context
+from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
 from merge import filters
-from merge.errors import MergeError
+from merge.errors import ContentError
 from merge.template.source import CLOSE, OPEN, controls, normal, tidy
 
-LONGEST_TEXT = 4 * 2**20
+LONGEST_TEXT: Final = 4 * 2**20
 """Characters that any one text may have while a letter is rendered."""
-MOST_TURNS = 200_000
+MOST_TURNS: Final = 200_000
 """Turns that all loops of one letter may make together."""
-WIDEST = 10_000
+WIDEST: Final = 10_000
 """The largest number that a filter or a method may be given for padding, indenting or cutting."""
-MOST_INCLUDED = 2**20
+MOST_INCLUDED: Final = 2**20
 """Bytes of an included file."""
-
-STATE = "\0state"
-"""Where a render keeps its own account, among the variables; no letter can write this name."""
 
 _BOUNDED = "each turn"
 _SIZED = "each text"
-_WIDE_FILTERS = ("center", "indent", "wordwrap", "batch", "slice", "truncate", "round", "tojson", "format")
+"""Filters that no letter can name, because of the blank; they keep a render's account."""
+
+_WITH_NUMBERS = ("center", "indent", "wordwrap", "batch", "slice", "truncate", "round", "tojson")
 _WIDE_FORMAT = re.compile(r"%[-+ #0]*(?:\*|\d{5,})|%[^%a-zA-Z]*\.(?:\*|\d{5,})|:[^}]*\d{5,}|\{[^}]*\{")
 _GONE = {
     "random": "would give the check and the sending different letters",
     "pprint": "is for programmers",
     "xmlattr": "is not needed in a letter",
 }
-_NAMES_DROPPED = ("lipsum", "cycler", "joiner")
+_DROPPED = ("lipsum", "cycler", "joiner")
+_UNMARKED = {ord(OPEN): None, ord(CLOSE): None, ord("\t"): " "}
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_SMALL_NUMBER = 1_000
 
 
-class Refused(MergeError):
+class Refused(ContentError):
     """A value that cannot stand where the letter puts it."""
 
     def __init__(self, message: str, value: str = "", hint: str = "") -> None:
@@ -53,8 +57,8 @@ class Refused(MergeError):
         self.value = value
 
 
-class State:
-    """The account of one render: loop turns left, and the values that were put into slots."""
+class Account:
+    """What one render has used: loop turns that are left, and the values that were put into slots."""
 
     __slots__ = ("slots", "turns")
 
@@ -63,26 +67,37 @@ class State:
         self.slots: list[str] = []
 
 
-class Campaign(BaseLoader):
+ACCOUNT: ContextVar[Account] = ContextVar("account")
+"""The account of the render that is going on."""
+
+
+WATCHER: ContextVar[Callable[[Sandbox, nodes.Template, str, str | None], None] | None] = ContextVar(
+    "watcher", default=None
+)
+"""Who sees each tree, with its text and its name, before it is compiled: for counting branches."""
+
+
+class CampaignLoader(BaseLoader):
     """Finds what `include`, `extends` and `import` name: files inside one folder, by their real path."""
 
-    def __init__(self, folder: Path, *, tidy: bool) -> None:
+    def __init__(self, folder: Path, prepare: Callable[[str], str]) -> None:
         self._folder = Path(os.path.realpath(folder))
-        self._tidy = tidy
-        self.sources: dict[str, str] = {}
+        self._prepare = prepare
+        self._texts: dict[str, str] = {}
 
     def get_source(
-        self, environment: Environment, template: str
+        self,
+        environment: Environment,
+        template: str,
     ) -> tuple[str, str | None, Callable[[], bool] | None]:
-        """Return the text of a file in the folder. Raises TemplateNotFound with the reason."""
-        text = self.text(template)
-        return (tidy(text) if self._tidy else text), template, lambda: True
+        """Return a file's text, prepared. Raises TemplateNotFound with the reason."""
+        return self._prepare(self.text(template)), template, lambda: True
 
     def text(self, name: str) -> str:
-        """Return a file's text as it is written."""
-        if name not in self.sources:
-            self.sources[name] = self._read(name)
-        return self.sources[name]
+        """Return a file's text as it is written; a file is read once. Raises TemplateNotFound."""
+        if name not in self._texts:
+            self._texts[name] = self._read(name)
+        return self._texts[name]
 
     def _read(self, name: str) -> str:
         path = Path(os.path.realpath(self._folder / name))
@@ -90,10 +105,11 @@ class Campaign(BaseLoader):
             raise TemplateNotFound(name, f"{name} is outside the campaign's folder")
         if not path.is_file():
             raise TemplateNotFound(name, f"there is no file {name} in the campaign's folder")
-        if path.stat().st_size > MOST_INCLUDED:
+        data = path.read_bytes()
+        if len(data) > MOST_INCLUDED:
             raise TemplateNotFound(name, f"{name} is larger than {MOST_INCLUDED} bytes")
         try:
-            text = normal(path.read_bytes().decode())
+            text = normal(data.decode())
         except UnicodeDecodeError:
             raise TemplateNotFound(name, f"{name} is not UTF-8") from None
         if controls(name, text):
@@ -104,125 +120,134 @@ class Campaign(BaseLoader):
 class Sandbox(ImmutableSandboxedEnvironment):
     """The environment of one part of a letter."""
 
-    intercepted_binops = frozenset({"*", "**", "%", "+", "<<"})
+    intercepted_binops = frozenset({"*", "**", "%", "+"})
+    watcher: Callable[[Sandbox, nodes.Template, str, str | None], None] | None = None
 
-    def compile(  # type: ignore[override]
-        self, source: str | nodes.Template, name: str | None = None, filename: str | None = None, **more: Any
-    ) -> Any:
+    def compile(  # type: ignore[override] # its overloads name internals
+        self,
+        source: str | nodes.Template,
+        name: str | None = None,
+        filename: str | None = None,
+        raw: bool = False,  # noqa: FBT001, FBT002 - the signature is Jinja2's
+        defer_init: bool = False,  # noqa: FBT001, FBT002 - as above
+    ) -> object:
         """Compile a text after its loops and its growing texts were put on account."""
         if isinstance(source, str):
-            source = self.parse(source, name, filename)
+            text, source = source, self.parse(source, name, filename)
             _put_on_account(source)
-        return super().compile(source, name, filename, **more)
+            if self.watcher:
+                self.watcher(self, source, text, name)
+        return super().compile(source, name, filename, raw, defer_init)  # type: ignore[call-overload]
 
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+    def call_binop(self, context: Context, operator: str, left: object, right: object) -> object:
         """Refuse the products that would fill the memory, or take minutes."""
-        numbers = [value for value in (left, right) if isinstance(value, (int, float))]
-        if operator in ("**", "<<") and any(abs(number) > WIDEST for number in numbers):
-            raise SecurityError(f"{operator} with numbers beyond {WIDEST} is not for letters")
-        if operator == "*" and len(numbers) == 1:
-            text = right if numbers[0] is left else left
-            if isinstance(text, Sized) and len(text) * numbers[0] > LONGEST_TEXT:
-                raise SecurityError(f"a text of more than {LONGEST_TEXT} characters")
-        if operator == "*" and any(isinstance(n, int) and n.bit_length() > WIDEST for n in numbers):
-            raise SecurityError("the number grows too large")
-        if operator == "%" and isinstance(left, str):
+        if operator == "**":
+            _refuse_beyond(left, right)
+        elif operator == "*":
+            for text, times in ((left, right), (right, left)):
+                if isinstance(text, (str, list, tuple)) and isinstance(times, int):
+                    _refuse_length(len(text) * times)
+        elif operator == "%" and isinstance(left, str):
             _refuse_wide_format(left)
         return _sized(super().call_binop(context, operator, left, right))
 
-    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805 - as its base
+    def call(  # type: ignore[override] # Jinja2 hides these two names from keyword arguments; so does "/"
+        self, context: Context, function: Callable[..., object], /, *args: object, **kwargs: object
+    ) -> object:
         """Refuse arguments that would fill the memory; else call as the sandbox does."""
-        owner = getattr(__obj, "__self__", None)
+        owner = getattr(function, "__self__", None)
         if isinstance(owner, str):
-            _refuse_wide(args, kwargs)
-            _refuse_wide_format(owner if __obj.__name__ in ("format", "format_map") else "")
-            if __obj.__name__ == "replace":
+            _refuse_beyond(*args, *kwargs.values())
+            name = getattr(function, "__name__", "")
+            if name in ("format", "format_map"):
+                _refuse_wide_format(owner)
+            elif name == "replace":
                 _refuse_growth(owner, *args[:2])
-        return _sized(super().call(__context, __obj, *args, **kwargs))
+        return _sized(super().call(context, function, *args, **kwargs))
 
 
-def environment(folder: Path, *, finalize: Callable[..., Any], autoescape: bool, tidy: bool) -> Sandbox:
-    """Make the environment for one part: how values are printed is `finalize`'s business."""
+def environment(
+    folder: Path, *, finalize: Callable[..., object], autoescape: bool, keep_blanks: bool
+) -> Sandbox:
+    """Make the environment for one part of a letter.
+
+    `finalize` says how values are printed. Unless `keep_blanks`, a line that holds only a statement leaves
+    nothing behind.
+    """
     made = Sandbox(
-        loader=Campaign(folder, tidy=tidy),
+        loader=CampaignLoader(folder, str if keep_blanks else tidy),
         undefined=StrictUndefined,
         finalize=finalize,
         autoescape=autoescape,
         keep_trailing_newline=True,
-        trim_blocks=tidy,
-        lstrip_blocks=tidy,
+        trim_blocks=not keep_blanks,
+        lstrip_blocks=not keep_blanks,
         cache_size=-1,
     )
-    for name, why in _GONE.items():
-        made.filters[name] = _gone(name, why)
-    for name in _NAMES_DROPPED:
-        made.globals.pop(name, None)
-    for name in _WIDE_FILTERS:
-        made.filters[name] = _narrow(name, made.filters[name])
-    made.filters["replace"] = _bounded_replace(made.filters["replace"])
-    made.filters.update(filters.FILTERS)
-    made.filters["default"] = made.filters["d"] = default
-    made.filters[_BOUNDED] = _bounded
-    made.filters[_SIZED] = _sized
+    made.watcher = WATCHER.get()
+    for name in _DROPPED:
+        del made.globals[name]
+    for name in _WITH_NUMBERS:
+        made.filters[name] = _guarded(made.filters[name], _refuse_wide_filter)
+    made.filters["format"] = _guarded(made.filters["format"], _refuse_format_filter)
+    made.filters["replace"] = _guarded(made.filters["replace"], _refuse_growing_filter)
+    made.filters |= {name: _gone(name, why) for name, why in _GONE.items()}
+    made.filters |= {**filters.FILTERS, "default": default, "d": default, _BOUNDED: _bounded, _SIZED: _sized}
     return made
 
 
-def default(value: Any, default_value: Any = "", boolean: bool = False) -> Any:  # noqa: FBT001, FBT002 - Jinja2's own
+def default(value: object, default_value: object = "", boolean: object = None) -> object:
     """Stand in for a value that is missing or empty: `{{ first_name|default("there") }}`."""
     if isinstance(value, Undefined) or value is None or (isinstance(value, str) and not value.strip()):
         return default_value
     return default_value if boolean and not value else value
 
 
-def printable(value: Any) -> Any:
-    """Return what may be printed: a text or a number. Raises Refused for anything else."""
-    kind = type(value)
-    if kind is str or kind is Markup or kind is int or kind is float:
-        return value
+def printable(value: object) -> str:
+    """Return a value as the text to be printed. Raises Refused for what is neither a text nor a number."""
+    if isinstance(value, str):
+        return value.replace("\r\n", "\n").replace("\r", "\n") if "\r" in value else value
     if isinstance(value, Undefined):
         str(value)
     if value is None or isinstance(value, (bool, list, tuple, dict, set)) or callable(value):
-        shown = type(value).__name__ if value is None or callable(value) else repr(value)[:60]
+        shown = repr(value)[:60] if isinstance(value, (bool, list, tuple)) else type(value).__name__
         raise Refused(
             f"this is no text: {shown}",
-            hint='choose the words: {{ "yes" if x else "no" }}, {{ names|join(", ") }}',
+            hint='say in words what should stand here: {{ "yes" if x else "no" }}, {{ names|join(", ") }}',
         )
     return str(value)
 
 
-def for_header(value: Any) -> str:
+def for_header(value: object) -> str:
     """Print a value into a header: refused where it could begin another one; its ends are marked."""
-    text = str(printable(value)).translate(_UNMARKED)
-    if not text.isprintable() and (found := _UNSAFE.search(text)):
-        if found[0] in "\r\n\v\f\x1c\x1d\x1e\x85\u2028\u2029":
-            why = "a line break here could begin another header"
-        else:
-            why = f"a control character (U+{ord(found[0]):04X}) cannot stand in a header"
-        raise Refused(why, text)
+    text = printable(value)
+    if not text.isprintable():
+        text = text.translate(_UNMARKED)
+        if found := _UNSAFE.search(text):
+            if found[0] in "\n\v\f\x1c\x1d\x1e\x85\u2028\u2029":
+                raise Refused("a line break in a value could begin another header", text)
+            raise Refused(f"a control character (U+{ord(found[0]):04X}) cannot stand in a header", text)
     return f"{OPEN}{text}{CLOSE}"
 
 
-_UNMARKED = {ord(OPEN): None, ord(CLOSE): None, ord("\t"): " "}
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-
-
-def into_slots(tokens: Callable[[int], Markup]) -> Callable[[Context, Any], Any]:
-    """Return a printer that leaves a token in the text and keeps the value itself aside."""
+def into_slots(token: Callable[[int], str]) -> Callable[[Context, object], str]:
+    """Return a printer that leaves a token in the text, and keeps the value itself aside."""
 
     @pass_context
-    def finalize(context: Context, value: Any) -> Any:
-        kind = type(value)
-        if kind is not str:
+    def finalize(context: Context, value: object) -> str:  # noqa: ARG001 - keeps constants from being folded
+        if type(value) is not str:
+            if type(value) is int and 0 <= value < _SMALL_NUMBER:
+                return str(value)
             value = printable(value)
-            kind = type(value)
-            if kind is Markup or (kind is int and 0 <= value < 1_000):
+            if type(value) is Markup:
                 return value
-            value = str(value)
+        elif "\r" in value:
+            value = value.replace("\r\n", "\n").replace("\r", "\n")
         if not value:
             return value
-        slots = context.parent[STATE].slots
+        slots = ACCOUNT.get().slots
         slots.append(value)
-        return tokens(len(slots))
+        return token(len(slots))
 
     return finalize
 
@@ -247,7 +272,7 @@ class Row:
     def __contains__(self, name: object) -> bool:
         return name in self.__cells
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         return iter(self.__cells)
 
     def __len__(self) -> int:
@@ -255,55 +280,52 @@ class Row:
 
 
 def _put_on_account(tree: nodes.Template) -> None:
-    for loop in list(tree.find_all(nodes.For)):
+    for loop in tree.find_all(nodes.For):
         loop.iter = _filtered(loop.iter, _BOUNDED)
-    for assignment in list(tree.find_all(nodes.Assign)):
-        if any(assignment.node.find_all((nodes.Concat, nodes.Filter))) or isinstance(
-            assignment.node, (nodes.Concat, nodes.Filter)
-        ):
-            assignment.node = _filtered(assignment.node, _SIZED)
-    for block in list(tree.find_all(nodes.AssignBlock)):
-        inner: nodes.Expr | None = block.filter
-        block.filter = nodes.Filter(inner, _SIZED, [], [], None, None, lineno=block.lineno)  # type: ignore[arg-type]
+    for assignment in tree.find_all(nodes.Assign):
+        assignment.node = _filtered(assignment.node, _SIZED)
+    for block in tree.find_all(nodes.AssignBlock):
+        block.filter = _filtered(block.filter, _SIZED, block)
 
 
-def _filtered(node: nodes.Expr, name: str) -> nodes.Filter:
-    made = nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
-    made.set_environment(node.environment)  # type: ignore[arg-type]
+def _filtered(node: nodes.Node | None, name: str, beside: nodes.Node | None = None) -> nodes.Filter:
+    place = node or beside
+    made = nodes.Filter(node, name, [], [], None, None, lineno=place and place.lineno)
+    made.environment = place and place.environment
     return made
 
 
 @pass_context
-def _bounded(context: Context, values: Iterable[Any]) -> Iterable[Any]:
+def _bounded(context: Context, values: Iterable[object]) -> Iterable[object]:  # noqa: ARG001 - as for finalize
     """Charge a loop's turns before it begins."""
     if isinstance(values, Undefined):
         return values
-    state: State = context.parent[STATE]
+    account = ACCOUNT.get()
     if not isinstance(values, Sized):
-        kept = []
-        for value in values:
-            kept.append(value)
-            if len(kept) > state.turns:
-                break
-        values = kept
-    state.turns -= len(values)
-    if state.turns < 0:
+        values = [value for value, _ in zip(values, range(account.turns + 1), strict=False)]
+    account.turns -= len(values)
+    if account.turns < 0:
         raise SecurityError(f"the loops of this letter make more than {MOST_TURNS:,} turns")
     return values
 
 
-def _sized(value: Any) -> Any:
-    if isinstance(value, (str, list, tuple)) and len(value) > LONGEST_TEXT:
-        raise SecurityError(f"a text of more than {LONGEST_TEXT:,} characters")
-    if isinstance(value, int) and value.bit_length() > WIDEST * 4:
+def _sized(value: object) -> object:
+    if isinstance(value, (str, list, tuple)):
+        _refuse_length(len(value))
+    elif isinstance(value, int) and value.bit_length() > WIDEST:
         raise SecurityError("the number grows too large")
     return value
 
 
-def _refuse_wide(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    for value in (*args, *kwargs.values()):
-        if isinstance(value, int) and abs(value) > WIDEST:
-            raise SecurityError(f"{value} is too wide for a letter: {WIDEST:,} is the most")
+def _refuse_length(length: int) -> None:
+    if length > LONGEST_TEXT:
+        raise SecurityError(f"a text of more than {LONGEST_TEXT:,} characters")
+
+
+def _refuse_beyond(*values: object) -> None:
+    for value in values:
+        if isinstance(value, (int, float)) and abs(value) > WIDEST:
+            raise SecurityError(f"{value} is too much for a letter: {WIDEST:,} is the most")
 
 
 def _refuse_wide_format(text: str) -> None:
@@ -311,38 +333,37 @@ def _refuse_wide_format(text: str) -> None:
         raise SecurityError("a format this wide is not for letters")
 
 
-def _refuse_growth(text: str, old: Any = "", new: Any = "") -> None:
+def _refuse_growth(text: str, old: object = "", new: object = "") -> None:
     if isinstance(new, str) and isinstance(old, str):
-        times = len(text) // len(old) if old else len(text) + 1
-        if times * len(new) > LONGEST_TEXT:
-            raise SecurityError(f"a text of more than {LONGEST_TEXT:,} characters")
+        _refuse_length((len(text) // len(old) if old else len(text) + 1) * len(new))
 
 
-def _gone(name: str, why: str) -> Callable[..., Any]:
-    def refuse(*_args: Any, **_kwargs: Any) -> Any:
-        raise SecurityError(f"the filter {name} {why}")
-
-    return refuse
+def _refuse_wide_filter(*args: object, **kwargs: object) -> None:
+    _refuse_beyond(*args[1:], *kwargs.values())
 
 
-def _narrow(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a filter refuse numbers that would fill the memory."""
+def _refuse_format_filter(pattern: object, *_args: object, **_kwargs: object) -> None:
+    _refuse_wide_format(str(pattern))
 
-    def narrowed(*args: Any, **kwargs: Any) -> Any:
-        _refuse_wide(args[1:], kwargs)
-        if name == "format":
-            _refuse_wide_format(next((arg for arg in args if isinstance(arg, str)), ""))
+
+def _refuse_growing_filter(
+    _context: object, text: object, old: object = "", new: object = "", *_: object
+) -> None:
+    _refuse_growth(str(text), old, new)
+
+
+def _guarded(function: Callable[..., object], guard: Callable[..., None]) -> Callable[..., object]:
+    def guarded(*args: object, **kwargs: object) -> object:
+        guard(*args, **kwargs)
         return function(*args, **kwargs)
 
     if hasattr(function, "jinja_pass_arg"):
-        narrowed.jinja_pass_arg = function.jinja_pass_arg  # type: ignore[attr-defined]
-    return narrowed
+        guarded.jinja_pass_arg = function.jinja_pass_arg  # type: ignore[attr-defined] # how Jinja2 marks them
+    return guarded
 
 
-def _bounded_replace(function: Callable[..., Any]) -> Callable[..., Any]:
-    def replace(eval_ctx: Any, s: Any, old: Any, new: Any, count: int | None = None) -> Any:
-        _refuse_growth(str(s), str(old), str(new))
-        return function(eval_ctx, s, old, new, count)
+def _gone(name: str, why: str) -> Callable[..., object]:
+    def refuse(*_args: object, **_kwargs: object) -> object:
+        raise SecurityError(f"the filter {name} {why}")
 
-    replace.jinja_pass_arg = function.jinja_pass_arg  # type: ignore[attr-defined]
-    return replace
+    return refuse

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
@@ -15,14 +16,16 @@ from merge.template.source import at
 
 _DEFAULTS = frozenset({"default", "d"})
 _GUARDS = frozenset({"defined", "undefined"})
+_UNCLOSED = re.compile(r"innermost block that needs to be closed is '(\w+)'")
+_NO_SUCH = re.compile(r"No (filter|test) named '(.+?)'")
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
     """One place where a letter reads a name, or a column by `row["..."]` (`literal`).
 
-    `guarded` where a fallback stands beside it. `minus` is the name after a "-", which makes
-    `first-name` a subtraction.
+    `guarded` where a fallback stands beside it, `bare` where an empty cell would leave a gap. `minus` is
+    the name after a "-", which makes `first-name` a subtraction.
     """
 
     name: str
@@ -30,6 +33,11 @@ class Use:
     literal: bool = False
     guarded: bool = False
     minus: str = ""
+    bare: bool = False
+
+
+ADDRESS = "email"
+"""The address of the row, by whatever name its column goes."""
 
 
 def uses(tree: nodes.Template, known: Iterable[str]) -> list[Use]:
@@ -39,118 +47,175 @@ def uses(tree: nodes.Template, known: Iterable[str]) -> list[Use]:
     return found
 
 
+_Names = frozenset[str]
+
+
 class _Reader:
-    """Walks a template with the names that are in scope and those that a condition guards."""
+    """Walks a template with the names that are in scope and those that a condition guards.
+
+    In `guarded`, "name" exists for certain, and "if:name" was asked about, so that it may as well be empty.
+    """
 
     def __init__(self, found: list[Use]) -> None:
         self._found = found
 
-    def block(
-        self, body: Iterable[nodes.Node], scope: frozenset[str], guarded: frozenset[str]
-    ) -> frozenset[str]:
+    def block(self, body: Iterable[nodes.Node], scope: _Names, guarded: _Names) -> _Names:
         """Read statements in their order; return the scope after them."""
         for node in body:
             scope = self._statement(node, scope, guarded)
         return scope
 
-    def _statement(self, node: nodes.Node, scope: frozenset[str], guarded: frozenset[str]) -> frozenset[str]:
+    def _statement(self, node: nodes.Node, scope: _Names, guarded: _Names) -> _Names:
         match node:
+            case nodes.Output():
+                for child in node.nodes:
+                    self._read(child, scope, guarded, printed=True)
+                return scope
             case nodes.If():
-                self._read(node.test, scope, guarded)
-                yes, no = _guards(node.test)
-                after = self.block(node.body, scope, guarded | yes)
-                for branch in node.elif_:
-                    after &= self._statement(branch, scope, guarded | no)
-                after_else = self.block(node.else_, scope, guarded | no)
-                return after | after_else if not node.else_ else after & after_else | scope
+                return self._condition(node, scope, guarded)
             case nodes.For():
-                self._read(node.iter, scope, guarded)
-                inner = scope | set(_targets(node.target)) | {"loop"}
-                if node.test:
-                    self._read(node.test, inner, guarded)
-                self.block(node.body, inner, guarded)
-                self.block(node.else_, scope, guarded)
+                self._loop(node, scope, guarded)
                 return scope
             case nodes.Assign():
                 self._read(node.node, scope, guarded)
-                return scope | set(_targets(node.target))
+                return scope.union(_targets(node.target))
             case nodes.AssignBlock():
-                if node.filter:
-                    self._read(node.filter, scope, guarded)
+                self._filters(node.filter, scope, guarded)
                 self.block(node.body, scope, guarded)
-                return scope | set(_targets(node.target))
-            case nodes.Macro() | nodes.CallBlock():
-                for value in node.defaults:
-                    self._read(value, scope, guarded)
-                if isinstance(node, nodes.CallBlock):
-                    self._read(node.call, scope, guarded)
-                arguments = {argument.name for argument in node.args}
-                name = {node.name} if isinstance(node, nodes.Macro) else set()
-                inner = scope | arguments | name | {"caller", "varargs", "kwargs"}
-                self.block(node.body, inner, guarded)
-                return scope | name
-            case nodes.With():
-                for value in node.values:
-                    self._read(value, scope, guarded)
-                self.block(node.body, scope | {n for t in node.targets for n in _targets(t)}, guarded)
-                return scope
+                return scope.union(_targets(node.target))
+            case nodes.Macro():
+                self._macro(node, scope | {node.name}, guarded)
+                return scope | {node.name}
             case nodes.Import():
                 self._read(node.template, scope, guarded)
                 return scope | {node.target}
             case nodes.FromImport():
                 self._read(node.template, scope, guarded)
-                return scope | {n if isinstance(n, str) else n[1] for n in node.names}
-            case nodes.Block():
-                self.block(node.body, scope | {"super", "self"}, guarded)
-                return scope
-            case nodes.Scope() | nodes.ScopedEvalContextModifier():
-                self.block(node.body, scope, guarded)
-                return scope
-            case nodes.FilterBlock():
-                self.block(node.body, scope, guarded)
-                self._read(node.filter, scope, guarded)
-                return scope
+                return scope.union(name if isinstance(name, str) else name[1] for name in node.names)
             case _:
-                self._read(node, scope, guarded)
+                self._enclosure(node, scope, guarded)
                 return scope
 
-    def _read(self, node: nodes.Node, scope: frozenset[str], guarded: frozenset[str]) -> None:
+    def _condition(self, node: nodes.If, scope: _Names, guarded: _Names) -> _Names:
+        self._read(node.test, scope, guarded)
+        yes, no = _guards(node.test)
+        asked = frozenset(f"if:{name}" for name in _read_names(node.test))
+        after = [self.block(node.body, scope, guarded | yes | asked)]
+        after += [self._statement(branch, scope, guarded | no | asked) for branch in node.elif_]
+        after.append(self.block(node.else_, scope, guarded | no | asked))
+        return frozenset.union(*after)
+
+    def _loop(self, node: nodes.For, scope: _Names, guarded: _Names) -> None:
+        self._read(node.iter, scope, guarded)
+        inner = scope.union(_targets(node.target), ("loop",))
+        if node.test:
+            self._read(node.test, inner, guarded)
+        self.block(node.body, inner, guarded)
+        self.block(node.else_, scope, guarded)
+
+    def _macro(self, node: nodes.Macro | nodes.CallBlock, scope: _Names, guarded: _Names) -> None:
+        for value in node.defaults:
+            self._read(value, scope, guarded)
+        arguments = (argument.name for argument in node.args)
+        self.block(node.body, scope.union(arguments, ("caller", "varargs", "kwargs")), guarded)
+
+    def _enclosure(self, node: nodes.Node, scope: _Names, guarded: _Names) -> None:
         match node:
-            case nodes.Name():
-                if node.ctx == "load" and node.name not in scope:
-                    self._found.append(Use(node.name, node.lineno, guarded=node.name in guarded))
-            case nodes.Getitem(node=nodes.Name(name="row"), arg=nodes.Const(value=str(key))) if (
-                "row" not in scope
-            ):
-                self._found.append(Use(key, node.lineno, literal=True, guarded=f"row:{key}" in guarded))
-            case nodes.Getattr(node=nodes.Name(name="row")) if "row" not in scope:
-                key = node.attr
-                self._found.append(Use(key, node.lineno, literal=True, guarded=f"row:{key}" in guarded))
+            case nodes.CallBlock():
+                self._read(node.call, scope, guarded)
+                self._macro(node, scope, guarded)
+            case nodes.With():
+                for value in node.values:
+                    self._read(value, scope, guarded)
+                self.block(node.body, scope.union(*map(_targets, node.targets)), guarded)
+            case nodes.Block():
+                self.block(node.body, scope | {"super", "self"}, guarded)
+            case nodes.Scope() | nodes.ScopedEvalContextModifier():
+                self.block(node.body, scope, guarded)
+            case nodes.FilterBlock():
+                self.block(node.body, scope, guarded)
+                self._filters(node.filter, scope, guarded)
+            case _:
+                self._read(node, scope, guarded)
+
+    def _filters(self, node: nodes.Filter | None, scope: _Names, guarded: _Names) -> None:
+        while node is not None:
+            for child in (*node.args, *node.kwargs):
+                self._read(child, scope, guarded)
+            node = node.node if isinstance(node.node, nodes.Filter) else None
+
+    def _read(self, node: nodes.Node, scope: _Names, guarded: _Names, *, printed: bool = False) -> None:
+        if isinstance(node, nodes.Name):
+            if node.ctx == "load" and node.name not in scope:
+                self._note(node.name, node.lineno, guarded, printed=printed)
+        elif (column := _column_of_row(node)) and "row" not in scope:
+            self._note(column, node.lineno, guarded, printed=printed, literal=True)
+        elif _is_subtraction(node, scope):
+            self._found.append(Use(node.left.name, node.lineno, minus=node.right.name))
+        else:
+            self._read_inside(node, scope, guarded, printed=printed)
+
+    def _note(self, name: str, line: int, guarded: _Names, *, printed: bool, literal: bool = False) -> None:
+        key = f"row:{name}" if literal else name
+        bare = printed and key not in guarded and f"if:{key}" not in guarded
+        self._found.append(Use(name, line, literal=literal, guarded=key in guarded, bare=bare))
+
+    def _read_inside(self, node: nodes.Node, scope: _Names, guarded: _Names, *, printed: bool) -> None:
+        match node:
             case nodes.Filter(name=name) if name in _DEFAULTS and node.node is not None:
                 self._read(node.node, scope, guarded | _named(node.node))
-                for child in (*node.args, *node.kwargs):
-                    self._read(child, scope, guarded)
+                self._filters(node, scope, guarded)
+            case nodes.Filter() if node.node is not None:
+                self._read(node.node, scope, guarded, printed=printed)
+                self._filters(node, scope, guarded)
             case nodes.Test(name=name) if name in _GUARDS:
                 self._read(node.node, scope, guarded | _named(node.node))
-            case nodes.And():
+            case nodes.And() | nodes.Or():
                 self._read(node.left, scope, guarded)
-                self._read(node.right, scope, guarded | _guards(node.left)[0])
-            case nodes.Or():
-                self._read(node.left, scope, guarded)
-                self._read(node.right, scope, guarded | _guards(node.left)[1])
+                yes, no = _guards(node.left)
+                self._read(node.right, scope, guarded | (yes if isinstance(node, nodes.And) else no))
             case nodes.CondExpr():
                 self._read(node.test, scope, guarded)
                 yes, no = _guards(node.test)
-                self._read(node.expr1, scope, guarded | yes)
+                asked = frozenset(f"if:{name}" for name in _read_names(node.test))
+                self._read(node.expr1, scope, guarded | yes | asked, printed=printed)
                 if node.expr2:
-                    self._read(node.expr2, scope, guarded | no)
-            case nodes.Sub(left=nodes.Name(name=left), right=nodes.Name(name=right)) if (
-                left not in scope or right not in scope
-            ):
-                self._found.append(Use(left, node.lineno, guarded=left in guarded, minus=right))
+                    self._read(node.expr2, scope, guarded | no | asked, printed=printed)
+            case nodes.Concat():
+                for child in node.nodes:
+                    self._read(child, scope, guarded, printed=printed)
             case _:
                 for child in node.iter_child_nodes():
                     self._read(child, scope, guarded)
+
+
+def _column_of_row(node: nodes.Node) -> str:
+    """Return the column that `row["First Name"]` or `row.first_name` asks for, or an empty text."""
+    match node:
+        case nodes.Getitem(node=nodes.Name(name="row"), arg=nodes.Const(value=str(key))):
+            return key
+        case nodes.Getattr(node=nodes.Name(name="row"), attr=str(key)):
+            return key
+        case _:
+            return ""
+
+
+def _is_subtraction(node: nodes.Node, scope: _Names) -> TypeGuard[nodes.Sub]:
+    match node:
+        case nodes.Sub(left=nodes.Name(name=left), right=nodes.Name(name=right)):
+            return left not in scope or right not in scope
+        case _:
+            return False
+
+
+def _read_names(node: nodes.Node) -> Iterator[str]:
+    """Yield all names that an expression reads, in the form of `guarded`."""
+    if isinstance(node, nodes.Name):
+        yield node.name
+    elif column := _column_of_row(node):
+        yield f"row:{column}"
+    for child in node.iter_child_nodes():
+        yield from _read_names(child)
 
 
 def _targets(node: nodes.Node) -> Iterator[str]:
@@ -161,26 +226,20 @@ def _targets(node: nodes.Node) -> Iterator[str]:
             yield from _targets(item)
 
 
-def _named(node: nodes.Node) -> frozenset[str]:
+def _named(node: nodes.Node) -> _Names:
     """Return the one name that an expression hangs on, in the form of `guarded`."""
-    match node:
-        case nodes.Name():
-            return frozenset({node.name})
-        case nodes.Getitem(node=nodes.Name(name="row"), arg=nodes.Const(value=str(key))):
-            return frozenset({f"row:{key}"})
-        case nodes.Getattr(node=nodes.Name(name="row")):
-            return frozenset({f"row:{node.attr}"})
-        case nodes.Getattr() | nodes.Getitem():
-            return _named(node.node)
-        case nodes.Filter() if node.node is not None:
-            return _named(node.node)
-        case _:
-            return frozenset()
+    if isinstance(node, nodes.Name):
+        return frozenset({node.name})
+    if column := _column_of_row(node):
+        return frozenset({f"row:{column}"})
+    if isinstance(node, (nodes.Getattr, nodes.Getitem, nodes.Filter)) and node.node is not None:
+        return _named(node.node)
+    return frozenset()
 
 
-def _guards(test: nodes.Node) -> tuple[frozenset[str], frozenset[str]]:
+def _guards(test: nodes.Node) -> tuple[_Names, _Names]:
     """Return the names that exist where a condition holds, and those that exist where it does not."""
-    nothing: frozenset[str] = frozenset()
+    nothing: _Names = frozenset()
     match test:
         case nodes.Test(name="defined"):
             return _named(test.node), nothing
@@ -262,6 +321,8 @@ def unknown(  # noqa: PLR0913 - the text, where it stands, and the list
 def _answered(use: Use, shorts: Iterable[str], columns: Sequence[str]) -> bool:
     if use.literal:
         return use.name in columns or use.name in shorts
+    if use.name == ADDRESS and not use.minus:
+        return True
     return use.name in shorts and (not use.minus or use.minus in shorts)
 
 
@@ -302,24 +363,14 @@ def syntax_problem(file: str, source: str, error: TemplateSyntaxError, first_lin
     marks = list(re.finditer(r"\{[{%#].*?(?:[}%#]\}|$)", line))
     span = marks[-1] if marks else re.compile(r"\S.*|$").search(line)
     start, end = span.span() if span else (0, 1)
-    problem = at(file, source, position + start, end - start, "syntax", _plain(error.message or "", source))
-    return Problem(
-        "error", "syntax", problem.message, file, number + first_line - 1, problem.column, problem.width,
-        source=problem.source,
-    )  # fmt: skip
+    problem = at(file, source, position + start, end - start, "syntax", _plain(error.message or ""))
+    return replace(problem, line=number + first_line - 1)
 
 
-def _plain(message: str, source: str) -> str:
-    if "looking for" in message and "innermost block" in message:
-        innermost = re.search(r"innermost block that needs to be closed is '(\w+)'", message)
-        if innermost:
-            return (
-                f"this {{% {innermost[1]} %}} is never closed with {{% end{innermost[1]} %}}"
-                if ("unexpected end of template" in message.lower())
-                else message
-            )
-    if m := re.match(r"No filter named '(.+?)'", message):
-        return f"there is no filter {m[1]}"
-    if m := re.match(r"No test named '(.+?)'", message):
-        return f"there is no test {m[1]}"
+def _plain(message: str) -> str:
+    """Say in plain words what Jinja2 says in its own."""
+    if unclosed := _UNCLOSED.search(message):
+        return f"{{% {unclosed[1]} %}} is not closed: {{% end{unclosed[1]} %}} is missing before here"
+    if named := _NO_SUCH.match(message):
+        return f"there is no {named[1]} called {named[2]}"
     return message[:1].lower() + message[1:].rstrip(".")

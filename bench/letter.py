@@ -1,0 +1,236 @@
+"""How long does one letter take, and what is left to win?
+
+Run: python bench/letter.py [--profile]. Every way makes the same messages in turn, in one process; the best
+of several rounds counts, in microseconds a message. mailmerge is measured where it is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import os
+import pstats
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.policy import SMTP
+from pathlib import Path
+
+from merge.compose import Composer
+from merge.model import Recipient
+from merge.seal import seal
+from merge.template import read_template
+
+ROWS = 200
+ROUNDS = 7
+SENDER = "Ada Club <news@ada.example>"
+DATE = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
+NAMES = ("Zoë Álvarez", "Jane Doe", "山田 太郎", "Søren Åkesson", "Olga Иванова", "Bob", "Ayşe Gül", "Łukasz")
+FIELDS = ("first_name", "email", "company", "city", "plan", "seat", "amount", "code")
+PARAGRAPH = (
+    "We meet on Thursday in the old library, at seven, and stay as long as the tea lasts. Bring a book that you "
+    "would lend to a friend, and tell us in three sentences why. There is room for everyone — the door is open."
+)
+
+
+def people() -> list[Recipient]:
+    rows = []
+    for number in range(ROWS):
+        name = NAMES[number % len(NAMES)]
+        cells = {
+            "first_name": name,
+            "email": f"person{number}@club{number % 7}.example",
+            "company": f"Müller & Söhne {number}",
+            "city": "Zürich",
+            "plan": "plus",
+            "seat": str(number),
+            "amount": f"{number}.50",
+            "code": f"C-{number:05}",
+        }
+        rows.append(Recipient(number + 2, cells, cells["email"]))
+    return rows
+
+
+def html_letter() -> str:
+    paragraphs = "\n".join(f'<p style="margin:0 0 16px">{PARAGRAPH}</p>' for _ in range(30))
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>News</title></head>\n<body>\n'
+        "<h1>Hello {{ first_name }}</h1>\n<p>{{ company }}, {{ city }}: you are on the plan {{ plan }}.</p>\n"
+        f"{paragraphs}\n<p>Seat {{{{ seat }}}}, {{{{ amount }}}} EUR, code {{{{ code }}}}.</p>\n"
+        '<p><a href="https://club.example/me?c={{ code|urlencode }}">{{ email }}</a></p>\n</body>\n</html>\n'
+    )
+
+
+def text_letter() -> str:
+    return (
+        "Hello {{ first_name }},\n\n{{ company }}, {{ city }}: you are on the plan {{ plan }}.\n\n"
+        + "\n\n".join([PARAGRAPH.replace(". ", ".\n")] * 6)
+        + "\n\nSeat {{ seat }}, {{ amount }} EUR, code {{ code }}.\n{{ email }}\n"
+    )
+
+
+def markdown_letter() -> str:
+    return (
+        "# Hello {{ first_name }}\n\n{{ company }}, {{ city }}: **{{ plan }}**.\n\n"
+        + "\n\n".join([PARAGRAPH, f"- {PARAGRAPH[:60]}\n- [the club](https://club.example)"] * 18)
+        + "\n\nSeat {{ seat }}, {{ amount }} EUR, code `{{ code }}`, {{ email }}.\n"
+    )
+
+
+HEADER = "Subject: News for {{ first_name }} in {{ city }}\nTo: {{ first_name }} <{{ email }}>\n"
+
+
+def ours(folder: Path, letter: str) -> Callable[[Recipient], bytes]:
+    composer = Composer(read_template(folder / letter), folder=folder, sender=SENDER)
+
+    def make(row: Recipient) -> bytes:
+        composed = composer.compose(row, key=row.address, message_id=f"<{row.row}@ada.example>", date=DATE)
+        return seal(composed).content
+
+    return make
+
+
+def checking(folder: Path, letter: str) -> Callable[[Recipient], bytes]:
+    composer = Composer(read_template(folder / letter), folder=folder, sender=SENDER)
+
+    def make(row: Recipient) -> bytes:
+        return composer.examine(row).digest.encode()
+
+    return make
+
+
+def plain(
+    folder: Path, *, markdown: bool = False, attachment: Path | None = None
+) -> Callable[[Recipient], bytes]:
+    """What anyone would write: Jinja2 and EmailMessage, with everything that can be made once made once."""
+    from jinja2 import Environment, StrictUndefined
+
+    del folder
+    env = Environment(undefined=StrictUndefined, autoescape=True)
+    raw = Environment(undefined=StrictUndefined, autoescape=False)
+    subject = raw.from_string("News for {{ first_name }} in {{ city }}")
+    html = env.from_string(html_letter())
+    text = raw.from_string(markdown_letter() if markdown else text_letter())
+    renderer = None
+    if markdown:
+        from markdown_it import MarkdownIt
+
+        renderer = MarkdownIt("commonmark").enable("table")
+    data = attachment.read_bytes() if attachment else b""
+
+    def make(row: Recipient) -> bytes:
+        message = EmailMessage(policy=SMTP)
+        message["From"] = SENDER
+        message["To"] = f"{row.cells['first_name']} <{row.address}>"
+        message["Subject"] = subject.render(row.cells)
+        message["Date"] = "Mon, 23 Nov 2026 10:00:00 +0000"
+        message["Message-ID"] = f"<{row.row}@ada.example>"
+        written = text.render(row.cells)
+        message.set_content(written)
+        message.add_alternative(
+            renderer.render(written) if renderer else html.render(row.cells), subtype="html"
+        )
+        if data:
+            message.add_attachment(data, maintype="application", subtype="pdf", filename="a.pdf")
+        return message.as_bytes()
+
+    return make
+
+
+def mailmerge(folder: Path) -> Callable[[Recipient], bytes] | None:
+    """What awdeorio/mailmerge does for each message, through its own class; its letter holds no HTML part."""
+    try:
+        from mailmerge.template_message import TemplateMessage
+    except ImportError:
+        return None
+    path = folder / "mailmerge_template.txt"
+    path.write_text(
+        "TO: {{ email }}\nSUBJECT: News for {{ first_name }}\nFROM: " + SENDER + "\nCONTENT-TYPE: text/markdown\n\n"
+        + markdown_letter()
+    )  # fmt: skip
+    template = TemplateMessage(path)
+
+    def make(row: Recipient) -> bytes:
+        _, _, message = template.render(dict(row.cells))
+        return bytes(message.as_bytes())
+
+    return make
+
+
+def best(make: Callable[[Recipient], bytes], rows: list[Recipient]) -> float:
+    """Return microseconds a message in the best of the rounds."""
+    for row in rows[:20]:
+        make(row)
+    figures = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        for row in rows:
+            make(row)
+        figures.append((time.perf_counter() - start) / len(rows) * 1e6)
+    return min(figures)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--profile", action="store_true")
+    options = parser.parse_args()
+    rows = people()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        attachment = folder / "a.pdf"
+        attachment.write_bytes(os.urandom(200_000))
+        (folder / "letter.html").write_text(HEADER + "\n" + html_letter())
+        (folder / "letter.txt").write_text(text_letter())
+        (folder / "auto.html").write_text(
+            HEADER + "\n" + html_letter().replace("</head>", "<style>p{color:#222}</style></head>")
+        )
+        (folder / "attached.html").write_text(HEADER + "Attach: a.pdf\n\n" + html_letter())
+        (folder / "attached.txt").write_text(text_letter())
+        (folder / "markdown.md").write_text(HEADER + "\n" + markdown_letter())
+        make = ours(folder, "letter.html")
+        if options.profile:
+            profile = cProfile.Profile()
+            profile.enable()
+            for _ in range(20):
+                for row in rows:
+                    make(row)
+            profile.disable()
+            pstats.Stats(profile).sort_stats("tottime").print_stats(22)
+            return
+        print(f"one message: {len(make(rows[0])):,} bytes; best of {ROUNDS} rounds of {ROWS} rows")
+        compare("text + HTML, 8 fields", best(make, rows), best(plain(folder), rows), 20)
+        compare(
+            "  with automatic text and CSS",
+            best(ours(folder, "auto.html"), rows),
+            best(plain(folder), rows),
+            0,
+        )
+        compare(
+            "with a 200 kB attachment",
+            best(ours(folder, "attached.html"), rows),
+            best(plain(folder, attachment=attachment), rows),
+            4,
+        )
+        compare(
+            "Markdown", best(ours(folder, "markdown.md"), rows), best(plain(folder, markdown=True), rows), 3
+        )
+        print(
+            f"{'check of one row (examine)':32}{best(checking(folder, 'letter.html'), rows):9.0f} us   bar 150"
+        )
+        if theirs := mailmerge(folder):
+            compare(
+                "Markdown, against mailmerge", best(ours(folder, "markdown.md"), rows), best(theirs, rows), 0
+            )
+        else:
+            print("mailmerge is not installed: pip install mailmerge")
+
+
+def compare(title: str, mine: float, other: float, bar: int) -> None:
+    verdict = "" if not bar else f"   bar {bar}: {'met' if other / mine >= bar else 'MISSED'}"
+    print(f"{title:32}{mine:9.0f} us   plain path {other:9.0f} us   {other / mine:6.1f} times{verdict}")
+
+
+if __name__ == "__main__":
+    main()
