@@ -1,12 +1,12 @@
 """pandas does the reading: text in chunks by read_csv, workbooks by its calamine engine, named explicitly.
 
-The project's design fixes this. What pandas would guess, drop or shift is kept from happening by the flags and by a
+The design fixes this. What pandas would guess, drop or shift is kept from happening by the flags and by a
 structure check of the raw lines beside it, never by a second parser that makes the values.
 """
 
 from __future__ import annotations
 
-import pandas
+import pandas as pd
 import pytest
 
 from merge.table import read_table
@@ -17,7 +17,7 @@ def calls(monkeypatch):
     made = []
 
     def spy(name):
-        real = getattr(pandas, name)
+        real = getattr(pd, name)
 
         def called(*args, **options):
             made.append((name, options))
@@ -26,15 +26,15 @@ def calls(monkeypatch):
         return called
 
     for name in ("read_csv", "read_excel"):
-        monkeypatch.setattr(pandas, name, spy(name))
-    real_file = pandas.ExcelFile
+        monkeypatch.setattr(pd, name, spy(name))
+    real_file = pd.ExcelFile
 
     class Opened(real_file):
         def __init__(self, *args, **options):
             made.append(("read_excel", options))
             super().__init__(*args, **options)
 
-    monkeypatch.setattr(pandas, "ExcelFile", Opened)
+    monkeypatch.setattr(pd, "ExcelFile", Opened)
     return made
 
 
@@ -51,7 +51,7 @@ def test_text_is_read_by_pandas_in_chunks_as_text(calls, tmp_path):
 
 def test_workbooks_are_read_by_pandas_with_calamine(calls, tmp_path):
     path = tmp_path / "people.xlsx"
-    pandas.DataFrame({"email": ["ann@example.com"], "zip": ["01234"]}).to_excel(
+    pd.DataFrame({"email": ["ann@example.com"], "zip": ["01234"]}).to_excel(
         path, index=False, engine="openpyxl"
     )
     [row] = read_table(path, name="people.xlsx")
