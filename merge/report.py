@@ -37,10 +37,12 @@ def moment(seconds: float | None) -> str:
 def values(record: Record) -> tuple[str, ...]:
     """Return one row of results.csv, in the order of COLUMNS, every value safe in a spreadsheet.
 
-    `reply` is the server's, or else the reason why a row is invalid, skipped or given up.
+    `code` is the reply code; `reply` begins with the enhanced code, if there is one. Without a reply it is the
+    reason why a row is invalid, skipped or given up.
     """
-    code = " ".join(filter(None, (str(record.code or ""), record.enhanced)))
-    reply = "; ".join(filter(None, (record.reply, record.reason)))
+    said = " ".join(filter(None, (record.enhanced, record.reply)))
+    reply = "; ".join(filter(None, (said, record.reason)))
+    code = str(record.code or "")
     plain = (str(record.row), record.key, record.to, record.state.value, code, reply, str(record.attempts))
     return tuple(safe(text) for text in (*plain, record.message_id, moment(record.time)))
 
