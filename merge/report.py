@@ -37,8 +37,8 @@ def moment(seconds: float | None) -> str:
 def values(record: Record) -> tuple[str, ...]:
     """Return one row of results.csv, in the order of COLUMNS, every value safe in a spreadsheet.
 
-    `code` is the reply code; `reply` begins with the enhanced code, if there is one. Without a reply it is the
-    reason why a row is invalid, skipped or given up.
+    `code` is the reply code; `reply` begins with the enhanced code, if there is one. Without a reply it is
+    the reason why a row is invalid, skipped or given up.
     """
     said = " ".join(filter(None, (record.enhanced, record.reply)))
     reply = "; ".join(filter(None, (said, record.reason)))
