@@ -1,24 +1,31 @@
-"""Through which server, and as whom? accounts.toml, the providers' profiles, secrets by reference."""
+"""Through which server, and as whom? accounts.toml, with what is known of the provider filled in."""
 
 from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 from merge.errors import ConfigError
+from merge.providers import (
+    LOOPBACK,
+    Provider,
+    Security,
+    by_domain,
+    by_host,
+    by_name,
+    domain_of,
+    near_names,
+    providers,
+)
 from merge.secret import SecretReference
 from merge.toml import Kinds, TomlFile, load_toml
 
 ACCOUNTS_FILE = "accounts.toml"
-
-Security = Literal["tls", "starttls", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +39,46 @@ class PaceSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class OAuthSettings:
+    """How a token is had instead of a password. `keep` says where it is kept between runs."""
+
+    client_id: str
+    authorize: str
+    token: str
+    scope: str
+    device: str = ""
+    client_secret: SecretReference | None = None
+    flow: Literal["browser", "device"] = "browser"
+    keep: Literal["file", "keyring"] = "file"
+
+
+@dataclass(frozen=True, slots=True)
 class AccountSettings:
-    """A way to a mail server."""
+    """A way to a mail server.
+
+    `profile` is what is known of its provider, None for any other server; `found` says how the provider
+    was recognised.
+    """
 
     name: str
     host: str
     port: int
     security: Security
-    provider: str = ""
+    profile: Provider | None = None
+    found: str = ""
     user: str = ""
     secret: SecretReference = field(default_factory=SecretReference)
-    app_password: str = ""
+    oauth: OAuthSettings | None = None
     per_connection: int | None = None
     pipelining: Literal["auto", 0, 1, 2] = "auto"
     window: int = 0
     ca_file: str = ""
     pace: PaceSettings = field(default_factory=PaceSettings)
+
+    @property
+    def provider(self) -> str:
+        """The name of the provider; empty where it is not a known one."""
+        return self.profile.name if self.profile else ""
 
     @property
     def place(self) -> str:
@@ -62,13 +93,29 @@ _ACCOUNT_KEYS: dict[str, Kinds] = {
     "host": (str,),
     "port": (int,),
     "security": (str,),
+    "region": (str,),
     "user": (str,),
+    "oauth": (dict,),
     "password": (dict, str),
     "password_command": (str,),
     "per_connection": (int,),
     "pipelining": (str, int),
     "window": (int,),
     "ca_file": (str,),
+}
+_OF_THE_HOST = ("provider", "port", "region", "security", "oauth")
+"""What an account says of its host: of no use, or a danger, with another one."""
+
+_OAUTH_KEYS: dict[str, Kinds] = {
+    "client_id": (str,),
+    "client_secret": (dict, str),
+    "tenant": (str,),
+    "flow": (str,),
+    "keep": (str,),
+    "authorize": (str,),
+    "token": (str,),
+    "device": (str,),
+    "scope": (str,),
 }
 _SECRET_KEYS: dict[str, Kinds] = {"env": (str,), "keyring": (str,), "file": (str,)}
 
@@ -96,7 +143,11 @@ def read_account(
     elif named or not overrides.get("host"):
         name, table, check = _named_account(named)
     if overrides.get("host") and overrides["host"] != table.get("host"):
-        table = {key: value for key, value in table.items() if key not in ("provider", "port", "security")}
+        table = {
+            key: value
+            for key, value in table.items()
+            if key not in ("provider", "port", "region", "security")
+        }
     table |= overrides
     if "port" in overrides:
         if not overrides["port"].isdigit():
@@ -143,88 +194,174 @@ def _named_account(name: object) -> tuple[str, dict[str, Any], TomlFile]:
 
 
 def account_from_table(name: str, table: Mapping[str, Any], check: TomlFile) -> AccountSettings:
-    """Make an account of one table of accounts.toml, the provider's profile filled in."""
+    """Make an account of one table of accounts.toml, what is known of its provider filled in."""
     check.keys(table, _ACCOUNT_KEYS, name)
-    profile: dict[str, Any] = {}
-    if provider := table.get("provider"):
-        profiles = providers()
-        if provider not in profiles:
-            found = get_close_matches(provider, profiles, 1)
-            check.refuse(
-                "provider",
-                f"there is no provider {provider!r}",
-                hint=f"did you mean {found[0]!r}?"
-                if found
-                else f"known are {', '.join(profiles)}; for any other server give host, port and security",
-            )
-        profile = profiles[provider]
-    host = table.get("host", profile.get("host"))
-    if not host:
-        check.refuse(
-            name, f"the account {name!r} has neither provider nor host", hint='host = "smtp.example.org"'
-        )
-    port = table.get("port", profile.get("port") or _usual_port(table.get("security")))
+    profile, found = _provider(name, table, check)
+    host = table.get("host") or _host(profile, table, check)
+    port = table["port"] if "port" in table else _port(host, profile, table.get("security"))
     if not 0 < port < 2**16:
         check.refuse("port", f"{port} is not a port", hint="465 and 587 are usual")
-    security = table.get("security", profile.get("security") or _usual_security(host, port))
+    security = table.get("security") or _security(host, port, profile)
     if security not in ("tls", "starttls", "none"):
         check.refuse("security", f"security is {security!r}", hint='it can be "tls", "starttls" or "none"')
     pipelining = table.get("pipelining", "auto")
     if pipelining not in ("auto", 0, 1, 2):
         check.refuse("pipelining", f"pipelining is {pipelining!r}", hint='it can be "auto", 0, 1 or 2')
+    for key in ("per_connection", "window"):
+        if table.get(key, 1) < 0:
+            check.refuse(key, f"{key} cannot be less than 0")
     return AccountSettings(
         name=name,
         host=host,
         port=port,
         security=security,
-        provider=provider or "",
-        user=table.get("user", profile.get("user", "")),
+        profile=profile,
+        found=found,
+        user=table.get("user") or (profile.user if profile else ""),
         secret=_secret(table, check),
-        app_password=profile.get("app_password", ""),
-        per_connection=table.get("per_connection", profile.get("per_connection")),
+        oauth=_oauth(table["oauth"], profile, check) if "oauth" in table else None,
+        per_connection=table.get("per_connection", profile.per_connection if profile else None),
         pipelining=pipelining,
         window=table.get("window", 0),
         ca_file=table.get("ca_file", ""),
-        pace=PaceSettings(**{key: profile[key] for key in PACE_KEYS if key in profile}),
+        pace=PaceSettings(**{key: getattr(profile, key) for key in PACE_KEYS}) if profile else PaceSettings(),
     )
 
 
-def providers() -> dict[str, dict[str, Any]]:
-    """Return the profiles of the well-known services, by name."""
-    return tomllib.loads(resources.files("merge").joinpath("providers.toml").read_text("utf-8"))
+def _provider(name: str, table: Mapping[str, Any], check: TomlFile) -> tuple[Provider | None, str]:
+    """Find the provider: told, else by the host, else by the domain of the login's address."""
+    domain = domain_of(table.get("user", ""))
+    if told := table.get("provider"):
+        profile = by_name(told)
+        if profile is None:
+            near = near_names(told)
+            check.refuse(
+                "provider",
+                f"there is no provider {told!r}",
+                hint=f"did you mean {near[0]!r}?"
+                if near
+                else f"known are {', '.join(providers())}; for any other server give host, port and security",
+            )
+        return profile.for_domain(domain), f"provider = {told!r}"
+    if host := table.get("host"):
+        profile = by_host(host)
+        return (profile.for_domain(domain), f"the host {host}") if profile else (None, "")
+    profile = by_domain(table.get("user", ""))
+    if profile is None:
+        check.refuse(
+            name,
+            f"the account {name!r} has neither provider nor host",
+            hint='host = "smtp.example.org", or the provider = one of\n' + ", ".join(providers()),
+        )
+    return profile, f"the address domain {domain}"
+
+
+def _host(profile: Provider | None, table: Mapping[str, Any], check: TomlFile) -> str:
+    assert profile is not None  # noqa: S101 - _provider has refused an account with neither
+    region = table.get("region", "")
+    if not profile.regional:
+        return profile.host
+    if not re.fullmatch(r"[a-z0-9-]+", region):
+        check.refuse(
+            "region" if region else "provider",
+            f"{profile.title} needs the region of the account",
+            hint='region = "eu-central-1", as its console shows it',
+        )
+    return profile.host.replace("*", region)
+
+
+def _port(host: str, profile: Provider | None, security: str | None) -> int:
+    if profile is None:
+        return 465 if security == "tls" else 25 if is_loopback(host) else 587
+    if security in (None, profile.security):
+        return profile.port
+    return next((port for port, kind in profile.other_ports.items() if kind == security), profile.port)
+
+
+def _security(host: str, port: int, profile: Provider | None) -> Security:
+    if profile is not None and port == profile.port:
+        return profile.security
+    if profile is not None and port in profile.other_ports:
+        return profile.other_ports[port]
+    if port == 465:  # noqa: PLR2004 - the port of RFC 8314, 3.3
+        return "tls"
+    return "none" if is_loopback(host) else "starttls"
+
+
+def _oauth(table: Mapping[str, Any], profile: Provider | None, check: TomlFile) -> OAuthSettings:
+    """Read how a token is had; the provider's endpoints are known, those of any other server must be told."""
+    check.keys(table, _OAUTH_KEYS, "oauth")
+    known = dict(profile.oauth) if profile else {}
+    tenant = table.get("tenant", "common")
+    if not re.fullmatch(r"[A-Za-z0-9.-]+", tenant):
+        check.refuse(
+            "tenant", f"{tenant!r} is no tenant", hint="a domain of the organisation, or its identifier"
+        )
+    ends = {
+        key: table.get(key, known.get(key, "").replace("*", tenant))
+        for key in ("authorize", "token", "device", "scope")
+    }
+    if not table.get("client_id"):
+        check.refuse(
+            "oauth",
+            "oauth needs a client_id",
+            hint="docs/accounts tells how to register one with the provider",
+        )
+    for key in ("token", "scope"):
+        if not ends[key]:
+            check.refuse(
+                "oauth",
+                f"oauth needs {key}",
+                hint="only the endpoints of Google and Microsoft are known: give authorize, token and scope",
+            )
+    for key in ("authorize", "token", "device"):
+        if ends[key] and not ends[key].startswith("https://"):
+            check.refuse(key, f"{key} must begin with https://", hint="secrets go there")
+    flow = table.get("flow", "browser" if ends["authorize"] else "device")
+    if flow not in ("browser", "device") or not ends["authorize" if flow == "browser" else "device"]:
+        check.refuse(
+            "flow",
+            f"there is no flow {flow!r} here",
+            hint='it can be "browser", or "device" where the provider offers it for mail (Google does not)',
+        )
+    keep = table.get("keep", "file")
+    if keep not in ("file", "keyring"):
+        check.refuse("keep", f"keep is {keep!r}", hint='it can be "file" or "keyring"')
+    secret = table.get("client_secret")
+    return OAuthSettings(
+        client_id=table["client_id"],
+        client_secret=_reference(secret, "client_secret", check) if secret is not None else None,
+        flow=flow,
+        keep=keep,
+        **ends,
+    )
 
 
 def _secret(table: Mapping[str, Any], check: TomlFile) -> SecretReference:
     if "password_command" in table:
         return SecretReference("command", table["password_command"])
     reference = table.get("password")
-    if reference is None:
-        return SecretReference()
-    if isinstance(reference, str):
+    return SecretReference() if reference is None else _reference(reference, "password", check)
+
+
+def _reference(reference: object, key: str, check: TomlFile) -> SecretReference:
+    words = key.replace("_", " ")
+    if not isinstance(reference, Mapping):
+        otherwise = ', or password_command = "..."; without any of them you are asked for it'
         check.refuse(
-            "password",
-            "a password does not belong into a file like this one",
-            hint='say where it is kept: password = {env = "NAME"}, {keyring = "NAME"} or {file = "PATH"}, '
-            'or password_command = "..."; without any of them you are asked for it',
+            key,
+            f"a {words} does not belong into a file like this one",
+            hint=f'say where it is kept: {key} = {{env = "NAME"}}, {{keyring = "NAME"}} or {{file = "PATH"}}'
+            + (otherwise if key == "password" else ""),
             show_line=False,
         )
-    check.keys(reference, _SECRET_KEYS, "password")
+    check.keys(reference, _SECRET_KEYS, key)
     if len(reference) != 1:
-        check.refuse("password", "password needs exactly one of env, keyring and file")
+        check.refuse(key, f"{key} needs exactly one of env, keyring and file")
     scheme, value = next(iter(reference.items()))
     return SecretReference(scheme, value)
 
 
-def _usual_port(security: object) -> int:
-    return 465 if security == "tls" else 587
-
-
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine itself, by name or address."""
-    return host in ("localhost", "::1", "[::1]") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
-
-
-def _usual_security(host: str, port: int) -> Security:
-    if port == 465:  # noqa: PLR2004 - the port of RFC 8314, 3.3
-        return "tls"
-    return "none" if is_loopback(host) else "starttls"
+    return LOOPBACK.fullmatch(host) is not None
