@@ -57,7 +57,7 @@ def carry(line: Line, case: Case) -> Talk:
         follower = _follower(line)
         group = _group(line, follower) if follower else []
         yield from _commit(line, case, group)
-        outcome, verdict = yield from _answer(line, case)
+        reply, verdict, outcome = yield from _answer(line, case)
         progress = "settled"
         try:
             if follower:
@@ -69,8 +69,7 @@ def carry(line: Line, case: Case) -> Talk:
             raise
         case.outcome = outcome
         if verdict.run is not Run.GO_ON:
-            reason = f"answered {END_OF_DATA} with {outcome.code} {outcome.reply}"
-            raise Over(Hangup(verdict.run, reason, verdict.hint, verdict.least, verdict.tries, END_OF_DATA))
+            line.answered_badly(END_OF_DATA, reply, verdict)
         if follower:
             case = follower
             progress = yield from _further(line, case, progress)
@@ -284,7 +283,7 @@ def _commit(line: Line, case: Case, group: Sequence[Said]) -> Talk:
         yield from _spoken_over(line, case, event)
 
 
-def _answer(line: Line, case: Case) -> Generator[Step, Event, tuple[Outcome, Verdict]]:
+def _answer(line: Line, case: Case) -> Generator[Step, Event, tuple[Reply, Verdict, Outcome]]:
     """Hear what became of a message whose end was written. Anything but a verdict raises Over, slipped."""
     reply = yield from line.hear(END_OF_DATA)
     verdict = meaning.judge(END_OF_DATA, reply)
@@ -294,7 +293,7 @@ def _answer(line: Line, case: Case) -> Generator[Step, Event, tuple[Outcome, Ver
     if reply.closing:
         case.outcome = outcome
         line.answered_badly(END_OF_DATA, reply, verdict)
-    return outcome, verdict
+    return reply, verdict, outcome
 
 
 def _spoken_over(line: Line, case: Case, event: Event) -> Talk:

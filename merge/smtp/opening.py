@@ -68,7 +68,7 @@ def _secure(line: Line) -> Talk:
     reply = yield from line.ask(STARTTLS, command.STARTTLS)
     verdict = meaning.judge(STARTTLS, reply)
     if verdict is None or verdict.run is not Run.GO_ON:
-        line.answered_badly(STARTTLS, reply, verdict)
+        line.answered_badly(STARTTLS, reply, verdict, polite=True)
     # What stands in plain text before TLS must never be taken for an answer given under it (CVE-2011-0411).
     if not line.reader.unread:
         line.extensions = {}

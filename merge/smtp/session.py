@@ -33,6 +33,7 @@ from merge.smtp.steps import (
     Leave,
     Lost,
     Read,
+    Refill,
     Step,
     Tick,
     Unread,
@@ -258,6 +259,8 @@ class Session:
                     event = _waiting(wire) or self._write(wire, step.data, stop_early=step.body)
                 case Commit():
                     event = _waiting(wire) or self._commit(wire, step)
+                case Refill():
+                    event = Done()
                 case Handshake():
                     event = _waiting(wire) or self._handshake(wire)
         except Broken as broken:

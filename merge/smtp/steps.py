@@ -93,6 +93,11 @@ class Idle:
 
 
 @dataclass(frozen=True, slots=True)
+class Refill:
+    """Take what else is offered: what comes next depends on how much there is."""
+
+
+@dataclass(frozen=True, slots=True)
 class Hangup:
     """Close the line. `run` says what then; GO_ON means: take another at once, nothing was lost.
 
@@ -108,7 +113,7 @@ class Hangup:
     stage: str = ""
 
 
-Step: TypeAlias = Write | Commit | Read | Handshake | Idle | Hangup
+Step: TypeAlias = Write | Commit | Read | Handshake | Idle | Refill | Hangup
 
 # What came of it.
 
