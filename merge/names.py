@@ -20,14 +20,17 @@ RESERVED = frozenset(
 """Short names that mean something else in a letter; such a column is reached by `row["..."]` alone."""
 
 _UNFOLDABLE = {
-    ord("ß"): "ss", ord("æ"): "ae", ord("œ"): "oe", ord("ø"): "o", ord("ð"): "d", ord("đ"): "d",
-
-        ord("þ"): "th",
-        ord("ł"): "l",
-        ord("ħ"): "h",
-        ord("ŋ"): "n",
-        ord("\N{LATIN SMALL LETTER DOTLESS I}"): "i"
-    ,
+    ord("ß"): "ss",
+    ord("æ"): "ae",
+    ord("œ"): "oe",
+    ord("ø"): "o",
+    ord("ð"): "d",
+    ord("đ"): "d",
+    ord("þ"): "th",
+    ord("ł"): "l",
+    ord("ħ"): "h",
+    ord("ŋ"): "n",
+    ord("\N{LATIN SMALL LETTER DOTLESS I}"): "i",
 }
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ET
 import zipfile
 import zlib
 from collections.abc import Iterator
 from copy import copy
 from typing import BinaryIO
-from xml.etree import ElementTree
 
 from merge.errors import ListError
 
@@ -47,7 +47,7 @@ class Archive:
             raise self.broken(f"{name} is missing") from None
         limit = MOST_BYTES if info.compress_size > _SMALL / HIGHEST_RATIO else _SMALL
         limit = min(limit, max(_SMALL, info.compress_size * HIGHEST_RATIO))
-        # The size that the directory claims must not end the reading early: other readers go on to the true end.
+        # The size that the directory claims must not end the reading early: other readers go on.
         info.file_size = limit + 1
         size = 0
         try:
@@ -71,14 +71,14 @@ class Archive:
         """Return the content of a part whole."""
         return b"".join(self.chunks(name))
 
-    def tree(self, name: str) -> ElementTree.Element:
+    def tree(self, name: str) -> ET.Element:
         """Return a small part as XML. Raises ListError for entities and for what is no XML."""
         content = self.read(name)
         if _DECLARATION.search(content) or not content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
             raise self.broken(f"{name} declares entities, or is no plain XML")
         try:
-            return ElementTree.fromstring(content)  # noqa: S314 - entities are refused above
-        except (ElementTree.ParseError, ValueError) as error:
+            return ET.fromstring(content)  # noqa: S314 - entities are refused above
+        except (ET.ParseError, ValueError) as error:
             raise self.broken(f"{name}: {error}") from None
 
     def broken(self, reason: str) -> ListError:

@@ -36,6 +36,7 @@ class Delimited:
         self._encoding = found.encoding
         self.content_hash = found.content_hash
         self.spotless = found.spotless
+        self.trimmed = found.trimmed
         self.problems = found.problems
         lines = self._first_lines()
         declared = _SEP.fullmatch(lines[0]) if lines else None
@@ -54,20 +55,53 @@ class Delimited:
         return Block(1, found[:rows], 1 + self._skipped_lines)
 
     def blocks(self, skip: int) -> Iterator[Block]:
-        """Yield the rows after the first `skip`. Raises ListError where a quote is never closed."""
+        """Yield the rows after the first `skip`. Raises ListError where the quotes can't be right."""
         with self._text() as text:
             reader = csv.reader(text, delimiter=self._delimiter, strict=True)
-            number = 1
             try:
-                while number <= skip and next(reader, None) is not None:
-                    number += 1
+                number = 1 + sum(1 for _ in islice(reader, skip))
                 line = reader.line_num
                 while rows := list(islice(reader, _BLOCK)):
-                    yield Block(number, rows, line + 1 + self._skipped_lines)
+                    notes = {}
+                    start = line + 1 + self._skipped_lines
+                    if reader.line_num - line != len(rows):
+                        notes = self._swallowed(Block(number, rows, start))
+                    yield Block(number, rows, start, notes)
                     number += len(rows)
                     line = reader.line_num
             except csv.Error as error:
                 raise self._broken(str(error)) from None
+            except UnicodeError as error:
+                raise ListError(f"{self._file} is not in {self._encoding}: {error.reason}") from None  # type: ignore[attr-defined]
+
+    def _swallowed(self, block: Block) -> dict[int, tuple[Problem, ...]]:
+        """Return warnings for cells that look as if they had swallowed whole rows: a quote may be missing."""
+        notes = {}
+        for place, row in enumerate(block.rows):
+            for cell in row:
+                inner = _BREAK.split(cell)[1:]
+                lost = sum(
+                    line.count(self._delimiter) >= min(len(row), 3) - 1 and "@" in line for line in inner
+                )
+                if len(row) > 1 and lost:
+                    line = (block.line or 1) + line_breaks(block.rows[:place])
+                    message = (
+                        f"a cell in quotes runs over {len(inner) + 1} lines and holds what look like rows"
+                    )
+                    hint = "is a closing quote missing?"
+                    number = block.number + place
+                    problem = Problem(
+                        "warning",
+                        "quote",
+                        message,
+                        file=self._file,
+                        line=line,
+                        row=number,
+                        value=cell[:80],
+                        hint=hint,
+                    )
+                    notes[place] = (problem,)
+        return notes
 
     def _text(self) -> io.TextIOWrapper:
         text = io.TextIOWrapper(self._opened(), encoding=self._encoding, newline="")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -13,6 +13,9 @@ from merge.errors import ListError, Problem
 
 CHUNK = 1 << 18
 _SAMPLE = 1 << 16
+_LONGEST_SIGN = 2
+"""How many bytes UTF-8 takes for a character of those that are looked for, but for its last."""
+
 _HINT = 'say encoding = "..." in campaign.toml, or save the list as "CSV UTF-8"'
 
 _BOMS = (
@@ -22,11 +25,26 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_SPOTS = re.compile(
-    rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"  # control characters
-    rb"|\xc2[\x80-\xa0\xad]|\xe2\x80[\x8b\xa8-\xae]|\xe2\x81[\xa0-\xa9]|\xef\xbb\xbf|\xe1\x9a\x80|\xe3\x80\x80"
-    rb"|\xe2\x80[\x80-\x8a\xaf]|\xe2\x81\x9f"  # blanks beyond ASCII
-    rb"|(?:^|[\r\n,;\t|]\"?) |[ \t]\"?(?:$|[\r\n,;\t|])",  # blanks at the edge of a cell
+_VISIBLE = bytes([*range(0x20, 0x7F), *b"\t\n\r", *range(0x80, 0x100)])
+_UNSEEN = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rb"\xc2[\x80-\xa0\xad]",  # U+0080 to U+00A0, U+00AD
+        rb"\xe2\x80[\x8b\xaa-\xae]",  # U+200B, U+202A to U+202E
+        rb"\xe2\x81[\xa0\xa6-\xa9]",  # U+2060, U+2066 to U+2069
+        rb"\xef\xbb\xbf",  # U+FEFF
+    )
+)
+_EDGES = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rb" \"?(?:[,;|\t\r\n]|$)",
+        rb"(?:[,;|\t\r\n]|^)\"? ",
+        rb"\t",
+        rb"[\r\n]\"(?:[,;|\r\n]|$)",
+        rb"(?:[,;|\r\n]|^)\"[\r\n]",
+        rb"\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80",  # blanks beyond ASCII
+    )
 )
 
 
@@ -34,14 +52,16 @@ _SPOTS = re.compile(
 class Survey:
     """What one look at all bytes of a text file tells.
 
-    `encoding` is a codec name that decodes every byte. `spotless` says that the text holds no control
-    character, no invisible one and no blank at the edge of a cell, so that no row need be searched.
+    `encoding` is a codec name that decodes every byte. `spotless` says that the text is known to hold no
+    control character and no invisible one, `trimmed` that no cell of it has blanks at its edge, whichever
+    of the usual delimiters (but for the tab) separates them.
     """
 
     encoding: str
     content_hash: str
     spotless: bool
-    problems: tuple[Problem, ...]
+    trimmed: bool
+    problems: tuple[Problem, ...] = ()
 
 
 def survey(stream: BinaryIO, wanted: str, file: str) -> Survey:
@@ -50,41 +70,50 @@ def survey(stream: BinaryIO, wanted: str, file: str) -> Survey:
     A byte order mark decides; else UTF-8, if every byte agrees; else what chardet makes of the lines
     beyond ASCII, with a telling cell shown. `wanted` ends the search. Raises ListError.
     """
-    start = stream.read(4)
+    start = stream.read(CHUNK)
     stream.seek(0)
-    encoding = _known(wanted) if wanted else next((name for bom, name in _BOMS if start.startswith(bom)), "")
-    if not encoding:
-        encoding = _without_bom(stream.read(CHUNK)) or "utf-8"
-        stream.seek(0)
-    if encoding == "utf-8" and start.startswith(codecs.BOM_UTF8):
-        encoding = "utf-8-sig"
+    marked = next((name for bom, name in _BOMS if start.startswith(bom)), "")
+    encoding = _known(wanted) if wanted else marked or _without_bom(start) or "utf-8"
+    if encoding == "utf-8" and marked:
+        encoding = marked
     decode = codecs.getincrementaldecoder(encoding)().decode
     digest = hashlib.sha256()
-    is_utf8 = encoding in {"utf-8", "utf-8-sig"}
-    spotless, tail = is_utf8, b""
-    broken = False
+    spotless = trimmed = encoding in {"utf-8", "utf-8-sig"}
+    decodable = True
+    rest = tail = b""
+    first = True
     while chunk := stream.read(CHUNK):
         digest.update(chunk)
-        if not broken:
-            try:
-                decode(chunk)
-            except UnicodeDecodeError:
-                broken = True
+        decodable = decodable and _decodes(decode, chunk)
         if spotless:
-            spotless = not _SPOTS.search(
-                chunk if digest.block_size and tail else chunk.removeprefix(codecs.BOM_UTF8)
-            )
-            tail = chunk[-4:]
+            spotless = _spotless(chunk.removeprefix(codecs.BOM_UTF8) if first else chunk, tail)
+            tail, first = chunk[-_LONGEST_SIGN:], False
+        if trimmed:
+            lines = rest + chunk
+            cut = lines.rfind(b"\n") + 1
+            trimmed = cut > 0 and not any(edge.search(lines, 0, cut) for edge in _EDGES)
+            rest = lines[cut:]
+    if not decodable or not _decodes(decode, b"", final=True):
+        if wanted or encoding != "utf-8":
+            raise _undecodable(stream, encoding, file)
+        guess, problem = _guess(stream, file)
+        return Survey(guess, digest.hexdigest(), False, False, (problem,))
+    trimmed = trimmed and not any(edge.search(rest) for edge in _EDGES)
+    return Survey(encoding, digest.hexdigest(), spotless, trimmed)
+
+
+def _decodes(decode: Callable[..., str], chunk: bytes, *, final: bool = False) -> bool:
     try:
-        decode(b"", final=True)
+        decode(chunk, final)
     except UnicodeDecodeError:
-        broken = True
-    if not broken:
-        return Survey(encoding, digest.hexdigest(), spotless, ())
-    if wanted or encoding != "utf-8":
-        raise _undecodable(stream, encoding, file)
-    guess, problem = _guess(stream, file)
-    return Survey(guess, digest.hexdigest(), False, (problem,))
+        return False
+    return True
+
+
+def _spotless(chunk: bytes, before: bytes) -> bool:
+    """Whether a piece of UTF-8 holds no character that can't be seen; `before` are the bytes in front of it."""
+    text = before + chunk
+    return not chunk.translate(None, _VISIBLE) and not any(unseen.search(text) for unseen in _UNSEEN)
 
 
 def _known(wanted: str) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from merge.errors import ListError, Problem
 from merge.names import resolve, short_name
@@ -20,6 +20,7 @@ SAMPLED_ROWS = 200
 
 _ADDRESS = re.compile(r"[^\s@,;<>()\"]+@[^\s@,;<>()\"]+\.[^\s@,;<>()\".]{2,}")
 _PARTLY = re.compile(r"(?:^|_)e?_?mails?(?:_|\d*$)|courriel|correo|e_?post|e_?mail_?adr|メール|邮箱|이메일")
+_UNSEEN = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]")
 _WEAK = frozenset(
     """
     address adresse adres adress direccion direccio endereco indirizzo contact contacto contatto kontakt recipient
@@ -70,17 +71,25 @@ _EXACT = frozenset(
 class Heading:
     """Where the header row is, and what it says.
 
-    `index` counts from 0 in the block that was searched. `places` are the positions of the columns whose
-    cells can be had by name; `email` and `id` are positions as well.
+    `index` counts from 0 in the block that was searched. `width` is the number of its cells, `named_width`
+    without the nameless ones at its end. `places` are the positions of the columns whose cells can be had
+    by name, `names` those names; `email` and `id` are positions as well.
     """
 
     index: int
     columns: Columns
     width: int
+    named_width: int
     places: tuple[int, ...]
+    names: tuple[str, ...]
     email: int
     id: int | None
     problems: tuple[Problem, ...]
+
+    def name_at(self, place: int) -> str:
+        """Return what to call a column in a message."""
+        by_place = dict(zip(self.places, self.names, strict=True))
+        return by_place.get(place) or f"column {letters(place)}"
 
 
 def find_heading(head: Block, options: ListOptions, file: str) -> Heading:
@@ -88,13 +97,12 @@ def find_heading(head: Block, options: ListOptions, file: str) -> Heading:
 
     Raises ListError, with the first rows as its problems, when that takes a guess.
     """
-    rows = [[cell.strip() for cell in row] for row in head.rows]
+    rows = [[_name(cell) for cell in row] for row in head.rows]
     if not any(map(any, rows)):
         raise ListError(f"{file} is empty", hint="the first row holds the names of the columns")
     index = _header_index(rows, head.number, options, file)
-    names = list(rows[index])
-    while names and not names[-1]:
-        names.pop()
+    names = rows[index]
+    filled = [name for name in names if name]
     sample = [row for row in rows[index + 1 :] if any(row)][:SAMPLED_ROWS]
     email = (
         _column(names, options.email, "email", file)
@@ -104,13 +112,27 @@ def find_heading(head: Block, options: ListOptions, file: str) -> Heading:
     id_ = _column(names, options.id, "id", file) if options.id else None
     places = tuple(place for place, name in enumerate(names) if name and names.count(name) == 1)
     columns = Columns(
-        tuple(name for name in names if name),
+        tuple(filled),
         names[email],
         None if id_ is None else names[id_],
-        resolve(name for name in names if name).columns,
+        resolve(filled).columns,
     )
-    problems = _remarks(head, index, names, sample, options, file)
-    return Heading(index, columns, len(names), places, email, id_, tuple(problems))
+    return Heading(
+        index,
+        columns,
+        len(names),
+        max(place for place, name in enumerate(names) if name) + 1,
+        places,
+        tuple(names[place] for place in places),
+        email,
+        id_,
+        tuple(_remarks(head, index, names, sample, options, file)),
+    )
+
+
+def _name(cell: str) -> str:
+    """Return the name of a column as written, but for line breaks, repeated blanks and what can't be seen."""
+    return " ".join(_UNSEEN.sub("", cell).split())
 
 
 def _header_index(rows: list[list[str]], first: int, options: ListOptions, file: str) -> int:
@@ -253,31 +275,24 @@ def _looks_like_address(cell: str) -> bool:
 
 def _remarks(  # noqa: PLR0913, PLR0917 - all that a header row can be remarked upon for
     head: Block, index: int, names: list[str], sample: list[list[str]], options: ListOptions, file: str
-) -> list[Problem]:
-    problems = []
-    number = head.number + index
-    if options.header_row is None and any(any(cell.strip() for cell in row) for row in head.rows[:index]):
+) -> Iterator[Problem]:
+    remark = partial(Problem, "warning", file=file, row=head.number + index)
+    if options.header_row is None and any(any(map(str.strip, row)) for row in head.rows[:index]):
+        number = head.number + index
         message = f"the names of the columns are taken from row {number}; what stands above is left out"
-        problems.append(Problem("warning", "heading", message, file=file, row=number))
-    doubled = dict.fromkeys(name for name in names if name and names.count(name) > 1)
-    for name in doubled:
+        yield remark("heading", message, hint="another row: header_row = ... in campaign.toml")
+    for name in dict.fromkeys(name for name in names if name and names.count(name) > 1):
         message = f"{names.count(name)} columns are called {name}; a letter can use none of them"
-        hint = "give each column a name of its own"
-        problems.append(Problem("warning", "columns", message, file=file, row=number, field=name, hint=hint))
-    widest = max([len(names), *map(len, sample)])
-    for place in range(widest):
-        unnamed = place >= len(names) or not names[place]
+        yield remark("columns", message, field=name, hint="give each column a name of its own")
+    for place, name in enumerate(names):
         filled = next((row[place] for row in sample if len(row) > place and row[place]), "")
-        if unnamed and filled and place < len(head.rows[index]):
-            message = f"column {letters(place)} has no name; a letter can't use it"
-            problems.append(Problem("warning", "columns", message, file=file, row=number, value=filled))
+        if not name and filled:
+            yield remark(
+                "columns", f"column {letters(place)} has no name; a letter can't use it", value=filled
+            )
     for short, clash in resolve(dict.fromkeys(filter(None, names))).clashes.items():
         message = f"{' and '.join(clash)} would all be {short} in a letter"
-        hint = f'write row["{clash[0]}"]'
-        problems.append(
-            Problem("warning", "columns", message, file=file, row=number, field=clash[0], hint=hint)
-        )
-    return problems
+        yield remark("columns", message, field=clash[0], hint=f'write row["{clash[0]}"]')
 
 
 def letters(place: int) -> str:

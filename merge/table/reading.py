@@ -2,43 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import chain, count, repeat
 from operator import itemgetter
-from pathlib import Path
-from typing import Any, cast
+from os import PathLike, fspath
+from typing import Protocol, cast
 
 from merge.errors import ListError, Problem
 from merge.model import Recipient
 from merge.table.delimited import Delimited, line_breaks
-from merge.table.heading import SAMPLED_ROWS, SEARCHED_ROWS, find_heading, letters
-from merge.table.source import open_source, sniff
+from merge.table.given import DataFrame, Given
+from merge.table.heading import SAMPLED_ROWS, SEARCHED_ROWS, find_heading
+from merge.table.legacy import Legacy
+from merge.table.opendocument import OpenDocument
+from merge.table.source import Source, open_source, sniff
 from merge.table.values import Block, Columns, Grid, ListOptions
 from merge.table.workbook import Workbook
 
-_LONGEST_CELL = 131_072
-_OUTER = r"[\s\u00ad\u200b\u2060\ufeff]"
-_SPOT = re.compile(
-    rf"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\xa0\u00ad\u200b\u2028-\u202e\u2060\u2066-\u2069\ud800-\udfff\ufeff]"
-    rf"|^{_OUTER}|{_OUTER}$",
-)
+LONGEST_CELL = 131_072
+"""In characters; Excel itself stops at 32,767."""
+
+_SHOWN = 80
 _UNSEEN = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\xa0\u00ad\u200b\u2028-\u202e\u2060\u2066-\u2069\ud800-\udfff\ufeff]"
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\xa0\u00ad\u200b\u202a-\u202e\u2060\u2066-\u2069\ud800-\udfff\ufeff]"
 )
-_EDGES = (re.compile(r"\n[^\S\n]"), re.compile(r"[^\S\n]\n"))
-_REFUSED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-_INVISIBLE = re.compile(r"[\u00a0\u00ad\u200b\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
-_NO_PROBLEMS: tuple[Problem, ...] = ()
+_REFUSED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Table:
-    """A list of recipients, read anew each time it is iterated over; memory does not grow with it.
+    """A list of recipients, read anew each time it is iterated over; memory does not grow with a CSV.
 
-    `problems` are remarks on the file as a whole; those on a row are in its Recipient.
+    `columns` is what the header row says, `problems` are remarks on the file as a whole (those on a row
+    are in its Recipient), `content_hash` is a SHA-256 of the content in hexadecimal.
     """
 
     def __init__(self, grid: Grid, options: ListOptions, file: str) -> None:
@@ -46,27 +45,29 @@ class Table:
         self._grid = grid
         self._file = file
         self._heading = find_heading(head, options, file)
+        self._names = self._heading.names
         self.columns: Columns = self._heading.columns
         self.problems: tuple[Problem, ...] = (*grid.problems, *self._heading.problems)
         self.content_hash: str = grid.content_hash
-        self._names = tuple(head.rows[self._heading.index][place].strip() for place in self._heading.places)
 
     def __iter__(self) -> Iterator[Recipient]:
-        """Yield the recipients in their order. Raises ListError where the file breaks off or has changed."""
+        """Yield the recipients in their order; rows after the last that is filled are none.
+
+        Raises ListError where the file breaks off, or is no longer what it was when it was opened.
+        """
         heading = self._heading
-        places = heading.places
-        leading = places == tuple(range(len(places)))
+        leading = heading.places == tuple(range(len(heading.places)))
+        chosen = itemgetter(*heading.places, heading.email)
         address_of = itemgetter(heading.email)
         id_of: Callable[[list[str]], str | None] = _no_id if heading.id is None else itemgetter(heading.id)
         blank: list[Recipient] = []
         for block in self._grid.blocks(heading.index + 1):
             rows = block.rows
-            addresses = self._regular(block) and list(map(address_of, rows))
-            if addresses and "" not in addresses:
+            addresses = list(map(address_of, rows)) if self._regular(block) else [""]
+            if "" not in addresses:
                 yield from blank
                 blank.clear()
-                kept = rows if leading else map(itemgetter(*places, heading.email), rows)
-                cells = map(dict, map(zip, repeat(self._names), kept))
+                cells = map(dict, map(zip, repeat(self._names), rows if leading else map(chosen, rows)))
                 yield from map(Recipient, count(block.number), cells, addresses, map(id_of, rows))
                 continue
             for recipient in self._with_care(block):
@@ -80,136 +81,114 @@ class Table:
     def _regular(self, block: Block) -> bool:
         """Whether nothing can be remarked on the rows of a block: nearly always, and quick to tell."""
         widths = set(map(len, block.rows))
-        if block.notes or len(widths) > 1 or min(widths) < self._heading.width:
+        width = widths.pop()
+        if block.notes or widths or not self._heading.named_width <= width:
             return False
-        if self._grid.ragged and widths != {self._heading.width}:
+        if self._grid.ragged and width > self._heading.width:
             return False
-        return self._grid.spotless or _spotless(block.rows)
+        return self._all_seen(block.rows) and (self._grid.trimmed or _trimmed(block.rows))
+
+    def _all_seen(self, rows: list[list[str]]) -> bool:
+        if self._grid.spotless:
+            return True
+        text = "\n".join(chain.from_iterable(rows))
+        if len(text) > LONGEST_CELL and max(map(len, chain.from_iterable(rows))) > LONGEST_CELL:
+            return False
+        return not _UNSEEN.search(text)
 
     def _with_care(self, block: Block) -> Iterator[Recipient]:
         """Yield the recipients of a block in which some row may be irregular."""
-        width = self._heading.width
+        heading = self._heading
         for place, row in enumerate(block.rows):
             number = block.number + place
-            line = None if block.line is None else block.line + line_breaks(block.rows[:place])
             problems = list(block.notes.get(place, ()))
+            full = row + [""] * (heading.width - len(row))
             if any(map(str.strip, row)):
-                if self._grid.ragged and len(row) != width:
-                    problems += self._ragged(row, number, line)
-                full = row + [""] * (width - len(row))
-                if not self._grid.spotless:
-                    problems += self._spots(full[:width], number, line)
-            else:
-                full = [""] * width
-            cells = dict(zip(self._names, (full[i] for i in self._heading.places), strict=True))
-            id_ = None if self._heading.id is None else full[self._heading.id]
-            yield Recipient(number, cells, full[self._heading.email], id_, tuple(problems))
+                problem = partial(Problem, file=self._file, line=_line(block, place), row=number)
+                if self._grid.ragged and len(row) != heading.width:
+                    problems += self._ragged(row, problem)
+                problems += self._spots(full, problem)
+            cells = dict(zip(self._names, (full[i] for i in heading.places), strict=True))
+            id_ = None if heading.id is None else full[heading.id]
+            yield Recipient(number, cells, full[heading.email], id_, tuple(problems))
 
-    def _ragged(self, row: list[str], number: int, line: int | None) -> Iterator[Problem]:
+    def _ragged(self, row: list[str], problem: ProblemMaker) -> Iterator[Problem]:
         width = self._heading.width
-        if len(row) < width:
+        if len(row) < self._heading.named_width:
             message = (
                 f"the row has {len(row)} cells, the header has {width}; the missing ones are taken as empty"
             )
-            yield Problem("warning", "cells", message, file=self._file, line=line, row=number)
+            yield problem("warning", "cells", message)
         elif any(map(str.strip, row[width:])):
             extra = next(filter(str.strip, row[width:]))
             message = (
                 f"the row has {len(row)} cells, the header has {width}: which cell is which can't be told"
             )
-            hint = "put quotes round a cell that holds the delimiter, or name all columns"
-            yield Problem(
-                "error", "cells", message, file=self._file, line=line, row=number, value=extra[:80], hint=hint
-            )
+            hint = "put quotes round a cell that holds the delimiter, or name every column"
+            yield problem("error", "cells", message, value=extra[:_SHOWN], hint=hint)
 
-    def _spots(self, row: Sequence[str], number: int, line: int | None) -> Iterator[Problem]:
-        """Yield what a person can't see in the cells of a row."""
+    def _spots(self, row: Sequence[str], problem: ProblemMaker) -> Iterator[Problem]:
+        """Yield what a person can't see in the cells of a row, or would not want in a letter."""
         for place, cell in enumerate(row):
-            if not _SPOT.search(cell) and len(cell) <= _LONGEST_CELL:
-                continue
-            name = next((n for i, n in zip(self._heading.places, self._names, strict=True) if i == place), "")
-            field = name or f"column {letters(place)}"
-            at = {"file": self._file, "line": line, "row": number, "field": field, "value": cell[:80]}
-            if len(cell) > _LONGEST_CELL:
-                yield Problem(
-                    "error", "cell", f"{field} is longer than {_LONGEST_CELL:,} characters", **cast("Any", at)
-                )
-            elif refused := _REFUSED.findall(cell):
-                message = f"{field} holds {_described(refused)}, which no mail may hold"
-                yield Problem("error", "cell", message, **cast("Any", at))
-            elif invisible := _INVISIBLE.findall(cell):
-                message = f"{field} holds {_described(invisible)}"
-                yield Problem("warning", "invisible", message, **cast("Any", at))
-            elif cell != cell.strip():
-                message = f"{field} has blanks at its edge"
-                yield Problem("warning", "blanks", message, **cast("Any", at))
+            name = self._heading.name_at(place)
+            remark = partial(problem, field=name, value=cell[:_SHOWN])
+            if len(cell) > LONGEST_CELL:
+                yield remark("error", "cell", f"{name} is longer than {LONGEST_CELL:,} characters")
+            if refused := _REFUSED.findall(cell):
+                message = f"{name} holds {_described(refused)}, which no mail may hold"
+                yield remark("error", "cell", message, hint="delete it in the list")
+            elif unseen := _UNSEEN.findall(cell):
+                yield remark("warning", "invisible", f"{name} holds {_described(unseen)}")
+            elif cell != cell.strip() and cell.strip():
+                yield remark("warning", "blanks", f"{name} has blanks at its edge")
+
+
+class ProblemMaker(Protocol):
+    """Makes a Problem whose place is filled in already."""
+
+    def __call__(  # noqa: D102, PLR0913 - the fields of Problem
+        self, severity: str, kind: str, message: str, *, field: str = "", value: str = "", hint: str = ""
+    ) -> Problem: ...
 
 
 def read_table(source: object, options: ListOptions | None = None, *, name: str = "") -> Table:
     """Read a list: a path, "-" for standard input, a DataFrame, or an iterable of mappings.
 
-    What kind of file it is, is told by its content. `name` is what messages call it. Raises ListError
-    when it can't be read as a table without guessing.
+    What kind of file it is, is told by its content, not by its name. `name` is what messages call it.
+    Raises ListError when it can't be read as a table of recipients without guessing.
     """
     options = options or ListOptions()
-    if isinstance(source, (str, Path)):
-        return _read_file(str(source), options, name)
-    if isinstance(source, Iterable):
-        rows = _rows_of(source)
-        return Table(Given(rows), options, name or "the list")
-    raise ListError(
-        f"{type(source).__name__} is no list", hint="give a path, a DataFrame or an iterable of mappings"
-    )
+    if isinstance(source, (str, PathLike)):
+        file = open_source(str(fspath(cast("PathLike[str] | str", source))), name)
+        return Table(_grid(file, options), options, file.name)
+    name = name or ("the DataFrame" if isinstance(source, DataFrame) else "the list")
+    return Table(Given(source, name), replace(options, header_row=1), name)
 
 
-def _read_file(path: str, options: ListOptions, name: str) -> Table:
-    source = open_source(path, name)
-    kind = sniff(source)
-    grid: Grid
-    if kind == "xlsx":
-        grid = Workbook(source.content(), options, source.name)
-    else:
-        grid = Delimited(source.open, options, source.name)
-    return Table(grid, options, source.name)
+def _grid(file: Source, options: ListOptions) -> Grid:
+    kind = sniff(file)
+    if kind == "text":
+        return Delimited(file.open, options, file.name)
+    reader = {"xlsx": Workbook, "xls": Legacy, "ods": OpenDocument}[kind]
+    if options.encoding or options.delimiter:
+        key = "encoding" if options.encoding else "delimiter"
+        raise ListError(f"{file.name} is a workbook, and {key} is for text files", hint=f"leave {key} out")
+    return cast("Grid", reader(file.content(), options, file.name))
 
 
-class Given:
-    """Rows that a program hands over."""
-
-    ragged = False
-    spotless = False
-    problems: tuple[Problem, ...] = ()
-
-    def __init__(self, rows: list[list[str]]) -> None:
-        self._rows = rows
-        text = json.dumps(rows, ensure_ascii=True)
-        self.content_hash = hashlib.sha256(text.encode()).hexdigest()
-
-    def head(self, rows: int) -> Block:
-        """Return the first rows."""
-        return Block(1, self._rows[:rows])
-
-    def blocks(self, skip: int) -> Iterator[Block]:
-        """Yield the rows after the first `skip`."""
-        yield Block(1 + skip, self._rows[skip:])
+def _trimmed(rows: list[list[str]]) -> bool:
+    """Whether no cell has blanks at its edge."""
+    cells = list(chain.from_iterable(rows))
+    return cells == list(map(str.strip, cells))
 
 
-def _spotless(rows: list[list[str]]) -> bool:
-    """Whether no cell holds anything that `_spots` would remark on; seldom wrong, and then for False."""
-    text = "\n".join(["", *chain.from_iterable(rows), ""])
-    if _UNSEEN.search(text) or any(edge.search(text) for edge in _EDGES):
-        return False
-    return len(text) <= _LONGEST_CELL or max(map(len, chain.from_iterable(rows))) <= _LONGEST_CELL
+def _line(block: Block, place: int) -> int | None:
+    """Return the line of the file on which a row of a block starts."""
+    return None if block.line is None else block.line + line_breaks(block.rows[:place])
 
 
 def _no_id(_: object) -> None:
     return None
-
-
-def _rows_of(source: Iterable[object]) -> list[list[str]]:
-    mappings = list(cast("Iterable[Mapping[str, Any]]", source))
-    names = list(dict.fromkeys(name for mapping in mappings for name in mapping))
-    return [names, *([str(mapping.get(name, "")) for name in names] for mapping in mappings)]
 
 
 def _described(characters: Iterable[str]) -> str:

@@ -63,7 +63,11 @@ class Grid(Protocol):
 
     @property
     def spotless(self) -> bool:
-        """Whether no cell can hold a control character, an invisible one or outer blanks."""
+        """Whether it is known that no cell holds a control character, an invisible one, or is too long."""
+
+    @property
+    def trimmed(self) -> bool:
+        """Whether it is known that no cell has blanks at its edge."""
 
     @property
     def ragged(self) -> bool:

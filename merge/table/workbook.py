@@ -32,6 +32,7 @@ class Workbook:
 
     ragged = False
     spotless = False
+    trimmed = False
 
     def __init__(self, content: bytes, options: ListOptions, file: str) -> None:
         """Look through the sheet before it is opened. Raises ListError."""
@@ -96,13 +97,7 @@ class Workbook:
             if value == "":
                 yield from self._about_empty(at, column)
             elif type(value) is float and abs(value) >= 10**SIGNIFICANT and value == int(value):
-                cell = f"{letters(column)}{at + 1}"
-                message = f"{cell} is a number of more than {SIGNIFICANT} digits, of which spreadsheets keep the first"
-                hint = "format the column as text before the numbers are typed"
-                text = plain_number(value)
-                yield Problem(
-                    "warning", "digits", message, file=self._file, row=at + 1, value=text, hint=hint
-                )
+                yield many_digits(f"{letters(column)}{at + 1}", plain_number(value), at + 1, self._file)
 
     def _about_empty(self, at: int, column: int) -> Iterator[Problem]:
         cell = f"{letters(column)}{at + 1}"
@@ -135,7 +130,7 @@ class Workbook:
                 code = self._scan.code(at, column)
                 text = self._text(at, column, value)
                 unknown = bool(code) and formatted(value, code) is None
-                if unknown or re.search(r"\d[.,\u00a0\u2019]\d", text):
+                if unknown or is_sampled(text):
                     told.add(column)
                     yield number_sample(
                         f"{letters(column)}{at + 1}", text, code if unknown else "", self._file
@@ -183,6 +178,18 @@ def merged_cells(ranges: Sequence[str], file: str) -> Problem:
     """Return the remark that the value of merged cells belongs to the first of their rows alone."""
     message = f"merged cells: {_some(ranges)}; only the first cell has the value, the others are empty"
     return Problem("warning", "merged", message, file=file, hint="unmerge them and fill in each row")
+
+
+def many_digits(cell: str, text: str, row: int, file: str) -> Problem:
+    """Return the remark on a number that was longer than what a spreadsheet keeps."""
+    message = f"{cell} is a number of more than {SIGNIFICANT} digits, of which spreadsheets keep the first"
+    hint = "format the column as text before the numbers are typed"
+    return Problem("warning", "digits", message, file=file, row=row, value=text, hint=hint)
+
+
+def is_sampled(text: str) -> bool:
+    """Whether a number is written with a separator, which a person's own spreadsheet may write otherwise."""
+    return bool(re.search(r"\d[.,\u00a0\u2019]\d", text))
 
 
 def number_sample(cell: str, text: str, unknown: str, file: str) -> Problem:
