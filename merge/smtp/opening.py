@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from merge.smtp import auth, command, meaning
 from merge.smtp.line import Line, Over
@@ -20,13 +21,17 @@ _INTERFERENCE = "Someone may be interfering with the connection. Try another net
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What this side brings to a line. `private`: by TLS, before anything secret is said."""
+    """What this side brings to a line. `private`: by TLS, before anything secret is said.
+
+    `login_hints` say what to do when a login is refused: reply code, or code and enhanced code, -> words.
+    """
 
     ehlo_name: str
     starttls: bool
     private: bool
     credentials: auth.Credentials | None = None
     mechanisms: tuple[str, ...] = ()
+    login_hints: Mapping[str, str] = field(default_factory=dict)
 
 
 def make_ready(line: Line, terms: Terms) -> Talk:
@@ -94,12 +99,12 @@ def _log_in(line: Line, terms: Terms, credentials: auth.Credentials) -> Talk:
         )
     line.mechanism = name
     try:
-        yield from _exchange(line, auth.begin(name, credentials), credentials.user)
+        yield from _exchange(line, auth.begin(name, credentials), credentials.user, terms.login_hints)
     except auth.ExchangeError as error:
         line.end(Run.STOP, f"could not be logged in to with {name}: {error.message}", AUTH)
 
 
-def _exchange(line: Line, exchange: auth.Exchange, user: str) -> Talk:
+def _exchange(line: Line, exchange: auth.Exchange, user: str, hints: Mapping[str, str]) -> Talk:
     initial = exchange.initial
     first = None if initial is None else base64.b64encode(initial)
     reply = yield from line.ask(AUTH, command.auth(exchange.name, first))
@@ -114,7 +119,8 @@ def _exchange(line: Line, exchange: auth.Exchange, user: str) -> Talk:
     if verdict.run is Run.GO_ON:
         exchange.finish()
         return
-    hint = f"{verdict.hint} The server says: {reply}".strip()
+    known = hints.get(reply.status) or hints.get(str(reply.code)) or verdict.hint
+    hint = f"{known}\nThe server says: {reply}".strip()
     reason = f"refused the login for {user} ({reply.status})"
     raise Over(Hangup(verdict.run, reason, hint, verdict.least, verdict.tries, AUTH), polite=True, told=True)
 

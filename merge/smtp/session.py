@@ -7,10 +7,11 @@ what was.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 from merge.errors import CarrierError, MergeError
 from merge.model import Delivery, Outcome, State
@@ -19,8 +20,8 @@ from merge.smtp.again import SCHEDULE, Again, Exhausted
 from merge.smtp.auth import Credentials
 from merge.smtp.dialogue import Dialogue
 from merge.smtp.docket import Docket, Phase
-from merge.smtp.line import LOCK_STEP, RIDING, WINDOWED, Habits
-from merge.smtp.meaning import QUIT, Run
+from merge.smtp.line import LOCK_STEP, RIDING, WINDOWED, Habits, Line, Over
+from merge.smtp.meaning import NOOP, QUIT, RSET, Run
 from merge.smtp.opening import Terms
 from merge.smtp.steps import (
     Commit,
@@ -47,6 +48,10 @@ SLICE = 0.25
 Secret = Callable[[], str]
 """Gives a password or a token when it is needed, and only then."""
 
+Heard = TypeVar("Heard")
+
+_PROBES = 3
+
 _INTERRUPTED = "the run was interrupted before the server answered"
 _APP_PASSWORD = re.compile(r"[a-z]{4}( [a-z]{4}){3}")
 
@@ -59,7 +64,7 @@ class Account:
     `password`; `mechanisms`, if any, are the only ones a login is tried with, in that order. `per_connection`
     is the number of messages after which the line is renewed (0: never). `pipelining` is the highest level of
     pipelining, `window` the number of messages in flight at level 3; 0 keeps to level 2. `ehlo_name` is told
-    to the server; empty: this side's address, which tells no name.
+    to the server; empty: this side's address, which tells no name. `login_hints` are those of Terms.
     """
 
     host: str
@@ -74,6 +79,7 @@ class Account:
     pipelining: Literal["auto", 0, 1, 2] = "auto"
     window: int = 0
     ehlo_name: str = ""
+    login_hints: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,9 @@ class Greeting:
     """What a server says of itself to who has logged in.
 
     `tls` is such as "TLSv1.3", empty without TLS; `mechanism` that of the login, empty without one; `level`
-    the level of pipelining that will be tried; `size_limit` is in bytes, 0 if it does not say.
+    the level of pipelining that will be tried; `size_limit` is in bytes, 0 if it does not say. `issuer` has
+    signed the certificate, which is good until `expires` (seconds since the epoch; 0 without TLS).
+    `round_trip` is that of a NOOP, in seconds. `grouped`: several commands in one write were answered.
     """
 
     banner: str
@@ -90,6 +98,10 @@ class Greeting:
     mechanism: str
     level: int
     size_limit: int
+    issuer: str = ""
+    expires: float = 0.0
+    round_trip: float = 0.0
+    grouped: bool = False
 
 
 def _ignore(_: str) -> None:
@@ -200,14 +212,56 @@ class Session:
         """
         try:
             line = self._greeted().line
+            wire = self._line()
+            trip = min(self._timed(line.ask(NOOP, command.NOOP)) for _ in range(_PROBES))
+            return Greeting(
+                banner=line.banner,
+                extensions=dict(line.extensions),
+                tls=wire.tls_version,
+                mechanism=line.mechanism,
+                size_limit=line.size_limit,
+                issuer=wire.issuer,
+                expires=wire.expires,
+                round_trip=trip,
+                grouped=line.level > LOCK_STEP and self._answers_groups(line),
+                level=line.level,
+            )
+        except Over as over:
+            self._drop(_INTERRUPTED)
+            raise self._error(over.hangup.reason, over.hangup.hint) from None
         except Broken as broken:
             self._drop(_INTERRUPTED)
             raise self._error(broken.message, broken.hint) from None
         except BaseException:
             self._drop(_INTERRUPTED)
             raise
-        tls = self._wire.tls_version if self._wire is not None else ""
-        return Greeting(line.banner, dict(line.extensions), tls, line.mechanism, line.level, line.size_limit)
+
+    def _timed(self, talk: Generator[Step, Event, object]) -> float:
+        began = self._clock.monotonic()
+        self._conduct(talk)
+        return self._clock.monotonic() - began
+
+    def _answers_groups(self, line: Line) -> bool:
+        """Whether RSET and NOOP in one write get both their answers; a NOOP may only end a group (RFC 2920, 3.1)."""
+        try:
+            self._conduct(line.write(RSET, command.RSET + command.NOOP))
+            return all(self._conduct(line.hear(stage)).ok for stage in (RSET, NOOP))
+        except Over:
+            self._drop(_INTERRUPTED)
+            return False
+
+    def _conduct(self, talk: Generator[Step, Event, Heard]) -> Heard:
+        """Do all the steps of a part of a conversation, and return what came of it. Raises Over."""
+        event: Event | None = None
+        try:
+            step = next(talk)
+            while True:
+                if (event := self._perform(step, math.inf)) is None:
+                    raise self._error("was not waited for: interrupted")
+                step = talk.send(event)
+        except StopIteration as end:
+            heard: Heard = end.value
+            return heard
 
     def _greeted(self) -> Dialogue:
         dialogue = self._dialogue or self._connect()
@@ -408,6 +462,7 @@ class Session:
             private=account.security != "none",
             credentials=credentials if account.user and (password or account.token) else None,
             mechanisms=account.mechanisms,
+            login_hints=account.login_hints,
         )
         self._dialogue = Dialogue(terms, self._docket, self._habits, self._deadlines)
         return self._dialogue

@@ -238,6 +238,23 @@ class Wire:
         return (line.version() or "") if isinstance(line, ssl.SSLSocket) else ""
 
     @property
+    def issuer(self) -> str:
+        """Who has signed the server's certificate, in its own words; empty without TLS."""
+        named = {key: value for part in self._certificate.get("issuer", ()) for key, value in part}
+        return str(named.get("organizationName") or named.get("commonName") or "")
+
+    @property
+    def expires(self) -> float:
+        """The moment until which the server's certificate is good, in seconds since the epoch; 0 without TLS."""
+        end = self._certificate.get("notAfter")
+        return float(ssl.cert_time_to_seconds(end)) if end else 0.0
+
+    @property
+    def _certificate(self) -> dict[str, Any]:
+        line = self._socket
+        return (line.getpeercert() or {}) if isinstance(line, ssl.SSLSocket) else {}
+
+    @property
     def resumed(self) -> bool:
         """Whether TLS took up an earlier session."""
         line = self._socket
