@@ -383,7 +383,7 @@ class _Trip:
             for delivery in self.carrier.recall():
                 del self.flying[delivery.key]
                 self.pace.give_back()
-                self._land(delivery.key, tried=False)
+                self._withdraw(delivery.key)
             if not self.flying:
                 return
             before = len(self.flying)
@@ -395,6 +395,13 @@ class _Trip:
                     break
         for key in self.flying:
             self._lose(key)
+
+    def _withdraw(self, key: str) -> None:
+        self._land(key, tried=False)
+        try:
+            self.journal.withdraw(key)
+        except JournalError as error:
+            self.stopped = self.stopped or error
 
     def _lose(self, key: str) -> None:
         """Count a row that the carrier brought neither home nor back."""

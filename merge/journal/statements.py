@@ -91,6 +91,9 @@ UPDATE rows SET state = ?, settled = 0, stage = ?, code = ?, enhanced = ?, reply
        due = ?, first = coalesce(first, ?), time = ?, reason = ?
 WHERE edition = ? AND key = ? AND copy = 0
 """
+WITHDRAWN = """
+UPDATE rows SET state = 'waiting' WHERE edition = ? AND key = ? AND copy = 0 AND state = 'committing'
+"""
 DOUBT = """
 UPDATE rows SET state = 'uncertain', settled = 0, due = NULL, attempts = attempts + 1,
        first = coalesce(first, :now), time = :now, stage = 'end of data', code = NULL, enhanced = '',

@@ -152,6 +152,13 @@ class Journal(View):
                 f"row {outcome.row} is not in the journal, so its outcome cannot be kept there"
             )
 
+    def withdraw(self, key: str) -> None:
+        """Let a row that was to be committed wait again: the carrier gave it back, its end never left.
+
+        Without it, as after a crash, the row would be uncertain: cautious, but not what is known.
+        """
+        self._database.run(statements.WITHDRAWN, (self._id, key))
+
     def doubt(self) -> int:
         """Turn every row that is still `committing` into `uncertain`, in every edition; return how many."""
         now = self._clock.now()
