@@ -242,7 +242,7 @@ class Session:
         return self._clock.monotonic() - began
 
     def _answers_groups(self, line: Line) -> bool:
-        """Whether RSET and NOOP in one write get both their answers; a NOOP may only end a group (RFC 2920, 3.1)."""
+        """Whether RSET and NOOP in one write get both answers; a NOOP may only end a group (RFC 2920, 3.1)."""
         try:
             self._conduct(line.write(RSET, command.RSET + command.NOOP))
             return all(self._conduct(line.hear(stage)).ok for stage in (RSET, NOOP))
@@ -252,11 +252,11 @@ class Session:
 
     def _conduct(self, talk: Generator[Step, Event, Heard]) -> Heard:
         """Do all the steps of a part of a conversation, and return what came of it. Raises Over."""
-        event: Event | None = None
         try:
             step = next(talk)
             while True:
-                if (event := self._perform(step, math.inf)) is None:
+                event = self._perform(step, math.inf)
+                if event is None:
                     raise self._error("was not waited for: interrupted")
                 step = talk.send(event)
         except StopIteration as end:
