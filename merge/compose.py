@@ -37,6 +37,7 @@ _ONCE = frozenset(
         *("unsubscribe", "list-unsubscribe"),
     }
 )
+_BETWEEN_COMMAS = re.compile(f'(?:{OPEN}[^{CLOSE}]*{CLOSE}|"(?:{OPEN}[^{CLOSE}]*{CLOSE}|[^"])*"|[^,])+')
 _NAMED = re.compile(r'\s*"?(.*?)"?\s*<([^<>]*)>\s*')
 _URL = re.compile(r"(?:https?://|mailto:)[!-;=?-~]+", re.IGNORECASE)
 _DOMAIN = re.compile(r"@([A-Za-z0-9.-]+[A-Za-z0-9])")
@@ -219,9 +220,9 @@ class Composer:
         if language and "content-language" not in taken.single:
             headers.append(("Content-Language", language))
         for values in (rendered.main.values, rendered.own_text.values if rendered.own_text else ()):
-            for value in values:
-                if not value.isprintable() and (bad := FORBIDDEN.search(value)):
-                    raise LetterError(f"a control character (U+{ord(bad[0]):04X}) cannot stand in a letter")
+            together = "".join(values)
+            if not together.isprintable() and (bad := FORBIDDEN.search(together)):
+                raise LetterError(f"a control character (U+{ord(bad[0]):04X}) cannot stand in a letter")
         preheader = taken.single.get("preheader", "")
         body = self._typesetter(rendered.template).set(
             *rendered.main, rendered.own_text, preheader, language or self._language
@@ -298,18 +299,9 @@ class Composer:
 
 def _split_outside(marked: str) -> list[str]:
     """Cut at the commas that the letter wrote, outside quotes; a comma inside a value cuts nothing."""
-    pieces, start, inside, quoted = [], 0, False, False
-    for position, character in enumerate(marked):
-        if character == OPEN:
-            inside = True
-        elif character == CLOSE:
-            inside = False
-        elif character == '"' and not inside:
-            quoted = not quoted
-        elif character == "," and not inside and not quoted:
-            pieces.append(marked[start:position])
-            start = position + 1
-    return [*pieces, marked[start:]]
+    if "," not in marked:
+        return [marked]
+    return [found[0] for found in _BETWEEN_COMMAS.finditer(marked) if found[0]]
 
 
 def _file_name(value: str) -> str:

@@ -121,7 +121,8 @@ def write(name: str, value: str) -> str:
             return _pack(name, _with_blanks(words))
     if form(name) == "token":
         _refuse(name, value)
-    return _pack(name, _encoded_words(value, _LINE - len(name) - 2))
+    words = list(_encoded_words(value, _LINE - len(name) - 2))
+    return f"{name}: {words[0]}\r\n" if len(words) == 1 else _pack(name, words)
 
 
 def write_mailboxes(name: str, mailboxes: Iterable[tuple[str, str]]) -> str:
@@ -141,7 +142,8 @@ def write_mailboxes(name: str, mailboxes: Iterable[tuple[str, str]]) -> str:
             tokens.append(f"{address},")
     if tokens:
         tokens[-1] = tokens[-1][:-1]
-    return _pack(name, tokens)
+    line = f"{name}: {' '.join(tokens)}"
+    return f"{line}\r\n" if len(line) <= _LINE else _pack(name, tokens)
 
 
 def write_parameter(name: str, value: str) -> list[str]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import base64
 import re
 from binascii import Error, a2b_qp
+from functools import lru_cache
 
 LONGEST_LINE = 998
 
-_NAME = re.compile(r"[!-9;-~]+")
 _ENCODED = re.compile(r"=\?([A-Za-z0-9-]+)\?([bBqQ])\?([!->@-~]*)\?=")
 _BETWEEN = re.compile(r"(?<=\?=)[ ]+(?==\?[A-Za-z0-9-]+\?[bBqQ]\?[!->@-~]*\?=)")
 _MAILBOX = re.compile(
@@ -28,16 +28,17 @@ class Misread(Exception):  # noqa: N818 - a finding about bytes, caught by the o
 
 def lines(content: bytes) -> None:
     """Read the lines of a message (RFC 5322, 2.1.1 and 2.3). Raises Misread."""
-    found = content.split(b"\r\n")
-    breaks = len(found) - 1
-    if content.count(b"\n") != breaks or content.count(b"\r") != breaks:
-        raise Misread("a bare CR or LF")
-    if found[-1]:
-        raise Misread("a last line that is not complete")
-    if b"\0" in content:
+    found = content.splitlines()
+    rest = b"".join(found)
+    if len(rest) + 2 * len(found) != len(content) or not content.endswith(b"\r\n"):
+        raise Misread("a bare CR or LF, or a last line that is not complete")
+    if b"\0" in rest:
         raise Misread("a NUL")
-    if max(map(len, found)) > LONGEST_LINE:
-        raise Misread(f"a line of more than {LONGEST_LINE} bytes")
+    start = 0
+    while len(content) - start > LONGEST_LINE + 2:
+        start = content.rfind(b"\n", start, start + LONGEST_LINE + 2) + 1
+        if not start:
+            raise Misread(f"a line of more than {LONGEST_LINE} bytes")
 
 
 def headers(block: bytes, *, utf8: bool = False) -> list[tuple[str, str]]:
@@ -58,7 +59,7 @@ def headers(block: bytes, *, utf8: bool = False) -> list[tuple[str, str]]:
             fields.append((name, (value + line).strip(" ")))
             continue
         name, colon, value = line.partition(":")
-        if not colon or not _NAME.fullmatch(name):
+        if not colon or not name or " " in name or not name.isascii():
             raise Misread("a line in the header block that is no header")
         fields.append((name, value.strip(" ")))
     return fields
@@ -68,12 +69,14 @@ def text(value: str) -> str:
     """Read a header value as a person would see it: encoded words decoded, blanks between them dropped."""
     if "=?" not in value:
         return value
-    return _ENCODED.sub(_decode, _BETWEEN.sub("", value))
+    return _ENCODED.sub(_decode, _BETWEEN.sub("", value) if " " in value else value)
 
 
-def mailboxes(value: str) -> list[tuple[str, str]]:
+@lru_cache(maxsize=64)
+def mailboxes(value: str) -> tuple[tuple[str, str], ...]:
     """Read a header value as (display name, address) pairs. Raises Misread."""
-    found, position = [], 0
+    found: list[tuple[str, str]] = []
+    position = 0
     while position < len(value):
         match = _MAILBOX.match(value, position)
         if not match:
@@ -82,7 +85,7 @@ def mailboxes(value: str) -> list[tuple[str, str]]:
         name = match["name"] or ""
         name = re.sub(r"\\(.)", r"\1", name[1:-1]) if name.startswith('"') else text(name)
         found.append((name, match["address"] or match["bare"]))
-    return found
+    return tuple(found)
 
 
 def _decode(word: re.Match[str]) -> str:

@@ -124,23 +124,29 @@ class _Mould:
             filled.append("".join(pieces))
         if not filled[-1].endswith("\n"):
             filled[-1] += "\n"
-        to_quote = self._to_quote
-        for line in filled:
-            if not line.isascii() or (len(line) > proof.LONGEST_LINE and _LONG_LINE.search(line)):
-                to_quote = True
-        if not to_quote:
-            pieces_7bit = [self._plain[0]]
-            for line, block in zip(filled, self._plain[1:], strict=True):
-                pieces_7bit += (line.replace("\n", "\r\n").encode(), block)
-            return "7bit", b"".join(pieces_7bit)
+        to_quote = self._to_quote or not all(map(str.isascii, values))
+        if not to_quote and not any(
+            len(run) > proof.LONGEST_LINE and _LONG_LINE.search(run) for run in filled
+        ):
+            return "7bit", _between(self._plain, _in_bytes(filled).split(b"\0\r\n"))
         whole = "".join(values)
         size = len(whole.encode())
         if not _mostly_ascii(self._beyond + size - len(whole), self._size + size):
             return None
-        pieces_qp = [self._quoted[0]]
-        for line, block in zip(filled, self._quoted[1:], strict=True):
-            pieces_qp += (b2a_qp(line.replace("\n", "\r\n").encode(), istext=True), block)
-        return "quoted-printable", b"".join(pieces_qp)
+        runs = b2a_qp(_in_bytes(filled), istext=True).split(b"=00\r\n")
+        return "quoted-printable", _between(self._quoted, runs)
+
+
+def _in_bytes(runs: list[str]) -> bytes:
+    """Put all runs in one text, with a line between them that no letter can hold, so that one call encodes all."""
+    return "\0\n".join(runs).replace("\n", "\r\n").encode()
+
+
+def _between(blocks: list[bytes], runs: list[bytes]) -> bytes:
+    pieces = [blocks[0]]
+    for run, block in zip(runs, blocks[1:], strict=True):
+        pieces += (run, block)
+    return b"".join(pieces)
 
 
 def _last_line_apart(text: str) -> tuple[str, str]:
@@ -219,6 +225,8 @@ def _multipart(letter: Letter, subtype: str, parts: list[tuple[bytes, bytes]]) -
 
 
 def _text_part(subtype: str, text: str, woven: Woven | None) -> tuple[bytes, bytes]:
+    if "\0" in text:
+        raise LetterError("a NUL cannot stand in a letter")
     cast = None
     if woven:
         cast = _mould(woven.parts).cast(woven.values) if woven.values else _same_for_all(text)
@@ -317,7 +325,7 @@ def _check_headers(letter: Letter, found: list[tuple[str, str]]) -> None:
     for (name, value), (_, raw) in zip(letter.headers, found, strict=False):
         mailboxes = letter.mailboxes.get(name.lower())
         if mailboxes is not None:
-            same = proof.mailboxes(raw) == [(box.name, box.address) for box in mailboxes]
+            same = proof.mailboxes(raw) == tuple([(box.name, box.address) for box in mailboxes])
         else:
             same = proof.text(raw) == value
         if not same:
