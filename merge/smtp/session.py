@@ -242,7 +242,7 @@ class Session:
         return self._clock.monotonic() - began
 
     def _answers_groups(self, line: Line) -> bool:
-        """Whether RSET and NOOP in one write get both answers; a NOOP may only end a group (RFC 2920, 3.1)."""
+        """Whether RSET and NOOP in one write get both answers (RFC 2920, 3.1: NOOP comes last)."""
         try:
             self._conduct(line.write(RSET, command.RSET + command.NOOP))
             return all(self._conduct(line.hear(stage)).ok for stage in (RSET, NOOP))
