@@ -15,6 +15,9 @@ from merge.errors import ConfigError
 
 _COMMAND_SECONDS = 60
 
+NETRC, PROMPT = "netrc", "prompt"
+"""Where a password can come from that no reference names."""
+
 
 @dataclass(frozen=True, slots=True)
 class SecretReference:
@@ -30,16 +33,25 @@ class SecretReference:
 class Password:
     """A password that is looked up when it is needed, and never shown.
 
-    Calling it returns the text and may ask the person. Raises ConfigError when it cannot be found.
+    Calling it returns the text and may ask the person. Raises ConfigError when it cannot be found. `anew`:
+    nothing that is kept for an account without a reference counts, the person is asked.
     """
 
-    __slots__ = ("_ask", "_host", "_reference", "_text", "_user")
+    __slots__ = ("_anew", "_ask", "_host", "_reference", "_source", "_text", "_user")
 
     def __init__(
-        self, reference: SecretReference, *, host: str, user: str, ask: Callable[[str], str] | None = None
+        self,
+        reference: SecretReference,
+        *,
+        host: str,
+        user: str,
+        ask: Callable[[str], str] | None = None,
+        anew: bool = False,
     ) -> None:
         self._reference, self._host, self._user, self._ask = reference, host, user, ask
+        self._anew = anew
         self._text: str | None = None
+        self._source: str = reference.scheme
 
     def __call__(self) -> str:
         """Return the password, looked up once."""
@@ -48,10 +60,31 @@ class Password:
         return self._text
 
     def __repr__(self) -> str:
-        return f"Password({self._reference.scheme or 'netrc or prompt'}, hidden)"
+        return f"Password({self._reference.scheme or 'netrc, keyring or prompt'}, hidden)"
 
     def __reduce__(self) -> str:
         raise TypeError("a password is not written down")
+
+    @property
+    def source(self) -> str:
+        """Where it came from, once it was asked for: a scheme of SecretReference, NETRC or PROMPT."""
+        return self._source
+
+    def described(self) -> str:
+        """Return in words where it comes from, for somebody whose login was refused."""
+        value = self._reference.value
+        return {
+            "command": "password_command",
+            "env": f"the environment variable {value}",
+            "file": f"the file {value}",
+            "keyring": f"the keyring, service {value or keyring_service(self._host)!r}",
+            NETRC: "netrc",
+            PROMPT: "what was typed",
+        }.get(self._source, "nowhere yet")
+
+    def keep(self) -> None:
+        """Store it in the keyring, where the next run finds it. Raises ConfigError when that fails."""
+        _into_keyring(keyring_service(self._host), self._user, self())
 
     def _find(self) -> str:
         value = self._reference.value
@@ -59,30 +92,31 @@ class Password:
             case "command":
                 return _from_command(value)
             case "env":
-                if not os.environ.get(value):
+                text = os.environ.get(value, "").strip("\r\n")
+                if not text:
                     raise ConfigError(
                         f"the password should be in the environment as {value}, which is not set",
                         hint=f"set {value} before you send",
                     )
-                return os.environ[value]
+                return text
             case "file":
                 return _from_file(Path(value).expanduser())
             case "keyring":
                 return _from_keyring(value, self._user)
-        return self._from_netrc() or self._asked()
+        return self._found_unnamed() or self._asked()
 
-    def _from_netrc(self) -> str | None:
-        import netrc  # noqa: PLC0415 - rarely needed
-
-        try:
-            found = netrc.netrc().authenticators(self._host)
-        except (OSError, netrc.NetrcParseError):
-            return None
-        if found and found[2] and found[0] in (self._user, "", None):
-            return found[2]
-        return None
+    def _found_unnamed(self) -> str:
+        """Return what is kept for an account that names no place; empty where nothing is."""
+        if self._anew:
+            return ""
+        if text := _from_netrc(self._host, self._user):
+            self._source = NETRC
+        elif text := _kept(keyring_service(self._host), self._user):
+            self._source = "keyring"
+        return text or ""
 
     def _asked(self) -> str:
+        self._source = PROMPT
         if self._ask is None:
             raise ConfigError(
                 f"the password of {self._user} on {self._host} is not known, and no one can be asked",
@@ -90,6 +124,65 @@ class Password:
                 "or set MERGEPOST_PASSWORD",
             )
         return self._ask(f"Password of {self._user} on {self._host}: ")
+
+
+def keyring_service(host: str) -> str:
+    """Return the name under which the password of a host is kept in the keyring."""
+    return f"mergepost {host}"
+
+
+def keyring_usable() -> bool:
+    """Whether this computer has a keyring that could keep a password, and the library for it."""
+    try:
+        import keyring  # noqa: PLC0415 - an extra
+        from keyring.backends.fail import Keyring as NoKeyring  # noqa: PLC0415 - likewise
+    except ImportError:
+        return False
+    return not isinstance(keyring.get_keyring(), NoKeyring)
+
+
+def _kept(service: str, user: str) -> str | None:
+    """Return what the keyring has, if there is a keyring: nobody asked for one, so its lack is no error."""
+    try:
+        import keyring  # noqa: PLC0415 - an extra
+
+        return keyring.get_password(service, user)
+    except ImportError:
+        return None
+    except Exception:  # noqa: BLE001 - a backend raises whatever its desktop does; the person is asked instead
+        return None
+
+
+def _into_keyring(service: str, user: str, text: str) -> None:
+    try:
+        import keyring  # noqa: PLC0415 - an extra
+
+        keyring.set_password(service, user, text)
+    except ImportError:
+        raise _no_keyring_library() from None
+    except Exception as error:  # noqa: BLE001 - a backend raises whatever its desktop does
+        raise ConfigError(f"the keyring cannot be written: {type(error).__name__}") from None
+
+
+def _from_netrc(host: str, user: str) -> str | None:
+    import netrc  # noqa: PLC0415 - rarely needed
+
+    try:
+        found = netrc.netrc().authenticators(host)
+    except netrc.NetrcParseError as error:
+        if host not in Path("~/.netrc").expanduser().read_text("utf-8", "replace"):
+            return None
+        raise ConfigError(
+            f"{error.filename} cannot be used: {error.msg}",
+            hint=f"chmod 600 {error.filename}"
+            if "permissive" in error.msg
+            else f"see its line {error.lineno}",
+        ) from None
+    except (OSError, UnicodeDecodeError):
+        return None
+    if found and found[2] and found[0] in (user, "", None):
+        return found[2]
+    return None
 
 
 def _from_command(command: str) -> str:
@@ -126,18 +219,22 @@ def _from_file(path: Path) -> str:
 
 def _from_keyring(service: str, user: str) -> str:
     try:
-        import keyring  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415 - an extra
-    except ImportError:
-        raise ConfigError(
-            "the password is in the keyring, but the keyring library is not installed",
-            hint='pip install "mergepost[keyring]"',
-        ) from None
-    try:
+        import keyring  # noqa: PLC0415 - an extra
+
         text = keyring.get_password(service, user)
-    except keyring.errors.KeyringError as error:
+    except ImportError:
+        raise _no_keyring_library() from None
+    except Exception as error:  # noqa: BLE001 - a backend raises whatever its desktop does
         raise ConfigError(f"the keyring cannot be opened: {type(error).__name__}") from None
     if not text:
         raise ConfigError(
-            f"the keyring has no password of {user} for {service}", hint=f"keyring set {service} {user}"
+            f"the keyring has no password of {user} for {service}", hint=f"keyring set {service!r} {user}"
         )
     return str(text)
+
+
+def _no_keyring_library() -> ConfigError:
+    return ConfigError(
+        "the password is in the keyring, but the keyring library is not installed",
+        hint='pip install "mergepost[keyring]"',
+    )
