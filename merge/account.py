@@ -57,7 +57,7 @@ class AccountSettings:
     """A way to a mail server.
 
     `profile` is what is known of its provider, None for any other server; `found` says how the provider
-    was recognised.
+    was recognised, `origin` where the account stands.
     """
 
     name: str
@@ -66,6 +66,7 @@ class AccountSettings:
     security: Security
     profile: Provider | None = None
     found: str = ""
+    origin: str = ""
     user: str = ""
     secret: SecretReference = field(default_factory=SecretReference)
     oauth: OAuthSettings | None = None
@@ -158,6 +159,10 @@ def read_account(
     if not table:
         return None
     account = account_from_table(name or "environment", table, check)
+    places = [f"{check.file}, [{name}]"] if name else []
+    if overrides:
+        places.append(", ".join(f"MERGEPOST_{key.upper()}" for key in overrides))
+    account = replace(account, origin=" and ".join(places))
     if environ.get("MERGEPOST_PASSWORD"):
         account = replace(account, secret=SecretReference("env", "MERGEPOST_PASSWORD"))
     return account

@@ -19,7 +19,8 @@ from merge.pace import Pace
 from merge.retry import Retry
 from merge.sandbox import HOST, sandbox
 from merge.secret import Password
-from merge.smtp.session import Account, Session
+from merge.smtp.session import Account, Greeting, Session
+from merge.smtp.steps import Deadlines
 from merge.table import ListOptions, read_table
 from merge.template import choose, read_template
 
@@ -73,26 +74,52 @@ def session(
     tell: Callable[[str], None],
 ) -> Carrier:
     """Return a carrier over one SMTP session, not yet connected. `ask` asks the person for a password."""
-    password = Password(way.secret, host=way.host, user=way.user, ask=ask) if way.user else None
-    target = Account(
-        host=way.host,
-        port=way.port,
-        security=way.security,
-        user=way.user,
-        password=password,
-        ca_file=way.ca_file,
-        # Without a limit that anyone knows of, the session learns it from the server, if there is one.
-        per_connection=way.per_connection or 0,
-        pipelining=way.pipelining,
-        window=way.window,
-    )
     return Session(
-        target,
+        target(way, password(way, ask)),
         before_commit=journal.committing,
         before_commits=journal.committing_all,
         clock=clock,
         tell=tell,
     )
+
+
+def password(
+    way: AccountSettings, ask: Callable[[str], str] | None, *, anew: bool = False
+) -> Password | None:
+    """Return the password of an account, not looked up yet; None where there is no login."""
+    return Password(way.secret, host=way.host, user=way.user, ask=ask, anew=anew) if way.user else None
+
+
+def target(way: AccountSettings, secret: Password | None) -> Account:
+    """Return an account as the SMTP wing knows it; without a secret there is no login."""
+    return Account(
+        host=way.host,
+        port=way.port,
+        security=way.security,
+        user=way.user if secret else "",
+        password=secret,
+        ca_file=way.ca_file,
+        # Without a limit that anyone knows of, the session learns it from the server, if there is one.
+        per_connection=way.per_connection or 0,
+        pipelining=way.pipelining,
+        window=way.window,
+        login_hints=way.profile.hints if way.profile else {},
+    )
+
+
+def probe(
+    way: AccountSettings, secret: Password | None, clock: Clock, *, seconds: float | None = None
+) -> Greeting:
+    """Connect, log in where there is a secret, take leave; return what the server says. Sends nothing.
+
+    `seconds` shortens every wait. Raises CarrierError, and ConfigError where the secret cannot be had.
+    """
+    waits = Deadlines() if seconds is None else Deadlines(connect=seconds, handshake=seconds, opening=seconds)
+    session = Session(target(way, secret), clock=clock, deadlines=waits)
+    try:
+        return session.probe()
+    finally:
+        session.close()
 
 
 def pace(settings: PaceSettings | None) -> Pace:

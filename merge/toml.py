@@ -25,6 +25,11 @@ class TomlFile:
         self._file = file
         self._lines = text.splitlines()
 
+    @property
+    def file(self) -> str:
+        """What messages call it."""
+        return self._file
+
     def keys(
         self, table: Mapping[str, Any], known: Mapping[str, Kinds], place: str = ""
     ) -> Mapping[str, Any]:
