@@ -31,7 +31,6 @@ class DataFrame(Protocol):
 class Given:
     """Rows from a DataFrame, or from mappings of column names to values; the names stand in row 1."""
 
-    ragged = False
     spotless = False
     trimmed = False
     problems: tuple[Problem, ...] = ()
@@ -44,14 +43,14 @@ class Given:
             digest.update(json.dumps(row).encode())
         self.content_hash = digest.hexdigest()
 
-    def head(self, rows: int) -> Block:
+    def head(self, rows: int) -> list[list[str]]:
         """Return the first rows."""
-        return Block(1, self._rows[:rows])
+        return self._rows[:rows]
 
-    def blocks(self, skip: int) -> Iterator[Block]:
+    def blocks(self, skip: int, width: int) -> Iterator[Block]:
         """Yield the rows after the first `skip`."""
         for first in range(skip, len(self._rows), _BLOCK):
-            yield Block(first + 1, self._rows[first : first + _BLOCK])
+            yield Block(first + 1, list(map(list, zip(*self._rows[first : first + _BLOCK], strict=True))))
 
 
 def as_text(value: object) -> str:

@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 
 from merge.errors import ListError, Problem
 from merge.names import resolve, short_name
-from merge.table.values import Block, Columns, ListOptions
+from merge.table.values import Columns, ListOptions
 
 SEARCHED_ROWS = 20
 """How far down the header row is looked for."""
@@ -92,15 +92,15 @@ class Heading:
         return by_place.get(place) or f"column {letters(place)}"
 
 
-def find_heading(head: Block, options: ListOptions, file: str) -> Heading:
+def find_heading(head: list[list[str]], options: ListOptions, file: str) -> Heading:
     """Find the header row among the first rows, and in it the columns that the campaign needs.
 
     Raises ListError, with the first rows as its problems, when that takes a guess.
     """
-    rows = [[_name(cell) for cell in row] for row in head.rows]
+    rows = [[_name(cell) for cell in row] for row in head]
     if not any(map(any, rows)):
         raise ListError(f"{file} is empty", hint="the first row holds the names of the columns")
-    index = _header_index(rows, head.number, options, file)
+    index = _header_index(rows, options, file)
     names = rows[index]
     filled = [name for name in names if name]
     sample = [row for row in rows[index + 1 :] if any(row)][:SAMPLED_ROWS]
@@ -135,9 +135,9 @@ def _name(cell: str) -> str:
     return " ".join(_UNSEEN.sub("", cell).split())
 
 
-def _header_index(rows: list[list[str]], first: int, options: ListOptions, file: str) -> int:
+def _header_index(rows: list[list[str]], options: ListOptions, file: str) -> int:
     if options.header_row is not None:
-        index = options.header_row - first
+        index = options.header_row - 1
         if not 0 <= index < len(rows) or not any(rows[index]):
             raise ListError(
                 f"{file} has nothing in row {options.header_row}", hint="header_row counts from 1"
@@ -159,31 +159,31 @@ def _header_index(rows: list[list[str]], first: int, options: ListOptions, file:
             and sum(map(bool, row)) > 1
         ):
             return index
-    return _row_above_addresses(rows, first, file)
+    return _row_above_addresses(rows, file)
 
 
-def _row_above_addresses(rows: list[list[str]], first: int, file: str) -> int:
+def _row_above_addresses(rows: list[list[str]], file: str) -> int:
     with_address = next((i for i, row in enumerate(rows) if any(map(_ADDRESS.fullmatch, row))), None)
     if with_address is None:
         raise ListError(
             f"no column of {file} holds e-mail addresses",
             hint='name the column in campaign.toml: [columns] email = "..."',
-            problems=_first_rows(rows, first, file),
+            problems=_first_rows(rows, file),
         )
     above = next((i for i in range(with_address - 1, -1, -1) if any(rows[i])), None)
     if above is None:
         raise ListError(
-            f"{file} has no row with the names of its columns: row {first + with_address} is a recipient already",
+            f"{file} has no row with the names of its columns: row {with_address + 1} is a recipient already",
             hint="put a row above it that names the columns, such as: email, first name",
-            problems=_first_rows(rows, first, file),
+            problems=_first_rows(rows, file),
         )
     return above
 
 
-def _first_rows(rows: list[list[str]], first: int, file: str) -> list[Problem]:
+def _first_rows(rows: list[list[str]], file: str) -> list[Problem]:
     return [
         Problem("error", "heading", " | ".join(row), file=file, row=number)
-        for number, row in enumerate(rows[:3], first)
+        for number, row in enumerate(rows[:3], 1)
         if any(row)
     ]
 
@@ -274,12 +274,16 @@ def _looks_like_address(cell: str) -> bool:
 
 
 def _remarks(  # noqa: PLR0913, PLR0917 - all that a header row can be remarked upon for
-    head: Block, index: int, names: list[str], sample: list[list[str]], options: ListOptions, file: str
+    head: list[list[str]],
+    index: int,
+    names: list[str],
+    sample: list[list[str]],
+    options: ListOptions,
+    file: str,
 ) -> Iterator[Problem]:
-    remark = partial(Problem, "warning", file=file, row=head.number + index)
-    if options.header_row is None and any(any(map(str.strip, row)) for row in head.rows[:index]):
-        number = head.number + index
-        message = f"the names of the columns are taken from row {number}; what stands above is left out"
+    remark = partial(Problem, "warning", file=file, row=index + 1)
+    if options.header_row is None and any(any(map(str.strip, row)) for row in head[:index]):
+        message = f"the names of the columns are taken from row {index + 1}; what stands above is left out"
         yield remark("heading", message, hint="another row: header_row = ... in campaign.toml")
     for name in dict.fromkeys(name for name in names if name and names.count(name) > 1):
         message = f"{names.count(name)} columns are called {name}; a letter can use none of them"

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain, count, repeat
-from operator import itemgetter
+from itertools import count, repeat
 from os import PathLike, fspath
 from typing import Protocol, cast
 
 from merge.errors import ListError, Problem
 from merge.model import Recipient
-from merge.table.delimited import Delimited, line_breaks
+from merge.table.delimited import Delimited
 from merge.table.given import DataFrame, Given
 from merge.table.heading import SAMPLED_ROWS, SEARCHED_ROWS, find_heading
-from merge.table.legacy import Legacy
-from merge.table.opendocument import OpenDocument
 from merge.table.source import Source, open_source, sniff
-from merge.table.values import Block, Columns, Grid, ListOptions
+from merge.table.values import Block, Columns, Grid, Irregular, ListOptions
 from merge.table.workbook import Workbook
 
 LONGEST_CELL = 131_072
@@ -57,18 +54,17 @@ class Table:
         """
         heading = self._heading
         leading = heading.places == tuple(range(len(heading.places)))
-        chosen = itemgetter(*heading.places, heading.email)
-        address_of = itemgetter(heading.email)
-        id_of: Callable[[list[str]], str | None] = _no_id if heading.id is None else itemgetter(heading.id)
         blank: list[Recipient] = []
-        for block in self._grid.blocks(heading.index + 1):
-            rows = block.rows
-            addresses = list(map(address_of, rows)) if self._regular(block) else [""]
-            if "" not in addresses:
+        for block in self._grid.blocks(heading.index + 1, heading.width):
+            columns = block.columns
+            addresses = columns[heading.email]
+            if self._regular(block):
                 yield from blank
                 blank.clear()
-                cells = map(dict, map(zip, repeat(self._names), rows if leading else map(chosen, rows)))
-                yield from map(Recipient, count(block.number), cells, addresses, map(id_of, rows))
+                named = columns if leading else [columns[place] for place in heading.places]
+                cells = map(dict, map(zip, repeat(self._names), zip(*named, strict=False)))
+                ids = repeat(None) if heading.id is None else columns[heading.id]
+                yield from map(Recipient, count(block.number), cells, addresses, ids)
                 continue
             for recipient in self._with_care(block):
                 if recipient.problems or any(map(str.strip, recipient.cells.values())):
@@ -80,52 +76,52 @@ class Table:
 
     def _regular(self, block: Block) -> bool:
         """Whether nothing can be remarked on the rows of a block: nearly always, and quick to tell."""
-        widths = set(map(len, block.rows))
-        width = widths.pop()
-        if block.notes or widths or not self._heading.named_width <= width:
+        if block.notes or block.irregular or "" in block.columns[self._heading.email]:
             return False
-        if self._grid.ragged and width > self._heading.width:
-            return False
-        return self._all_seen(block.rows) and (self._grid.trimmed or _trimmed(block.rows))
+        return all(map(self._plain, block.columns))
 
-    def _all_seen(self, rows: list[list[str]]) -> bool:
+    def _plain(self, column: list[str]) -> bool:
+        """Whether a person sees all that is in a column, and has blanks at no edge."""
+        if not self._grid.trimmed and column != list(map(str.strip, column)):
+            return False
         if self._grid.spotless:
             return True
-        text = "\n".join(chain.from_iterable(rows))
-        if len(text) > LONGEST_CELL and max(map(len, chain.from_iterable(rows))) > LONGEST_CELL:
-            return False
-        return not _UNSEEN.search(text)
+        text = "\n".join(column)
+        return not _UNSEEN.search(text) and (
+            len(text) <= LONGEST_CELL or max(map(len, column)) <= LONGEST_CELL
+        )
 
     def _with_care(self, block: Block) -> Iterator[Recipient]:
         """Yield the recipients of a block in which some row may be irregular."""
         heading = self._heading
-        for place, row in enumerate(block.rows):
+        line = block.line
+        for place, row in enumerate(zip(*block.columns, strict=True)):
             number = block.number + place
             problems = list(block.notes.get(place, ()))
-            full = row + [""] * (heading.width - len(row))
             if any(map(str.strip, row)):
-                problem = partial(Problem, file=self._file, line=_line(block, place), row=number)
-                if self._grid.ragged and len(row) != heading.width:
-                    problems += self._ragged(row, problem)
-                problems += self._spots(full, problem)
-            cells = dict(zip(self._names, (full[i] for i in heading.places), strict=True))
-            id_ = None if heading.id is None else full[heading.id]
-            yield Recipient(number, cells, full[heading.email], id_, tuple(problems))
+                problem = partial(Problem, file=self._file, line=line, row=number)
+                if irregular := block.irregular.get(place):
+                    problems += self._ragged(irregular, problem)
+                problems += self._spots(row, problem)
+            cells = dict(zip(self._names, (row[i] for i in heading.places), strict=True))
+            id_ = None if heading.id is None else row[heading.id]
+            yield Recipient(number, cells, row[heading.email], id_, tuple(problems))
+            if line is not None:
+                line += block.tall.get(place, 1)
 
-    def _ragged(self, row: list[str], problem: ProblemMaker) -> Iterator[Problem]:
+    def _ragged(self, row: Irregular, problem: ProblemMaker) -> Iterator[Problem]:
         width = self._heading.width
-        if len(row) < self._heading.named_width:
+        if row.cells < self._heading.named_width:
             message = (
-                f"the row has {len(row)} cells, the header has {width}; the missing ones are taken as empty"
+                f"the row has {row.cells} cells, the header has {width}; the missing ones are taken as empty"
             )
             yield problem("warning", "cells", message)
-        elif any(map(str.strip, row[width:])):
-            extra = next(filter(str.strip, row[width:]))
+        elif row.extra:
             message = (
-                f"the row has {len(row)} cells, the header has {width}: which cell is which can't be told"
+                f"the row has {row.cells} cells, the header has {width}: which cell is which can't be told"
             )
             hint = "put quotes round a cell that holds the delimiter, or name every column"
-            yield problem("error", "cells", message, value=extra[:_SHOWN], hint=hint)
+            yield problem("error", "cells", message, value=row.extra[:_SHOWN], hint=hint)
 
     def _spots(self, row: Sequence[str], problem: ProblemMaker) -> Iterator[Problem]:
         """Yield what a person can't see in the cells of a row, or would not want in a letter."""
@@ -169,26 +165,10 @@ def _grid(file: Source, options: ListOptions) -> Grid:
     kind = sniff(file)
     if kind == "text":
         return Delimited(file.open, options, file.name)
-    reader = {"xlsx": Workbook, "xls": Legacy, "ods": OpenDocument}[kind]
     if options.encoding or options.delimiter:
         key = "encoding" if options.encoding else "delimiter"
         raise ListError(f"{file.name} is a workbook, and {key} is for text files", hint=f"leave {key} out")
-    return cast("Grid", reader(file.content(), options, file.name))
-
-
-def _trimmed(rows: list[list[str]]) -> bool:
-    """Whether no cell has blanks at its edge."""
-    cells = list(chain.from_iterable(rows))
-    return cells == list(map(str.strip, cells))
-
-
-def _line(block: Block, place: int) -> int | None:
-    """Return the line of the file on which a row of a block starts."""
-    return None if block.line is None else block.line + line_breaks(block.rows[:place])
-
-
-def _no_id(_: object) -> None:
-    return None
+    return Workbook(file.content(), kind, options, file.name)
 
 
 def _described(characters: Iterable[str]) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import re
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from merge.table.archive import MOST_CELLS, Archive
-from merge.table.shown import BUILT_IN
+from merge.table.around import Around, choose_sheet
+from merge.table.shown import BUILT_IN, formatted
 
 _MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 _STRICT = "{http://purl.oclc.org/ooxml/spreadsheetml/main}"
@@ -24,6 +26,7 @@ _ROW_NUMBER = re.compile(rb"\br\s*=\s*[\"'](\d+)[\"']")
 _STYLE = re.compile(rb"\bs\s*=\s*[\"'](\d+)[\"']")
 _USUAL = re.compile(rb"<c r=\"([A-Z]+)(\d+)\"")
 _UNUSUAL = (re.compile(rb"<c[\t\r\n/>]"), re.compile(rb":c[\s/>]"))
+_MERGED = re.compile(rb"<(?:\w+:)?mergeCell\s[^>]*?\bref\s*=\s*[\"']([A-Za-z0-9:]+)[\"']")
 _ERROR = re.compile(
     rb"<(?:\w+:)?c\s([^>]*\bt\s*=\s*[\"']e[\"'][^>]*)>(?:(?!</(?:\w+:)?c>).)*?<(?:\w+:)?v>([^<]*)<", re.DOTALL
 )
@@ -58,11 +61,38 @@ class Scan:
     hidden_rows: list[int] = field(default_factory=list)
     errors: dict[tuple[int, int], str] = field(default_factory=dict)
     without_value: set[tuple[int, int]] = field(default_factory=set)
+    merged: list[str] = field(default_factory=list)
 
     def code(self, row: int, column: int) -> str:
         """Return the number format of a cell, if it changes how a number looks; else an empty text."""
         places = self.formats.get(column)
         return self.codes[places[row]] if places is not None and row < len(places) else ""
+
+
+def around_xlsx(content: bytes, wanted: str, file: str) -> Around:
+    """Look through an .xlsx before it is opened. Raises ListError for what must not, or can't, be opened."""
+    archive = Archive(io.BytesIO(content), file)
+    found = sheets(archive)
+    chosen = choose_sheet([sheet.name for sheet in found], [sheet.visible for sheet in found], wanted, file)
+    for part in archive.names & {"xl/sharedStrings.xml"}:
+        for _ in archive.chunks(part):
+            pass
+    seen = scan(archive, found[chosen].part)
+
+    def shown(row: int, column: int, value: float) -> str | None:
+        code = seen.code(row, column)
+        return formatted(value, code) if code else None
+
+    return Around(
+        found[chosen].name,
+        [sheet.name for place, sheet in enumerate(found) if place != chosen],
+        shown,
+        seen.code,
+        seen.hidden_rows,
+        seen.merged,
+        seen.errors,
+        seen.without_value,
+    )
 
 
 def sheets(archive: Archive) -> list[Sheet]:
@@ -106,6 +136,8 @@ def scan(archive: Archive, part: str, *, exact: bool = False) -> Scan:
             result.without_value.update(
                 place for match in _NO_VALUE.finditer(chunk) if (place := _place(match[1]))
             )
+        if b"mergeCell" in chunk:
+            result.merged += [match.decode() for match in _MERGED.findall(chunk)]
         if wanted:
             _note_formats(result.formats, styled.findall(chunk) if usual else _styles(chunk), wanted)
     return result

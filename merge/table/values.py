@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -41,16 +41,27 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """Some consecutive rows of a list, as texts.
+class Irregular:
+    """A row of a text file that has not as many cells as the header; `extra` is the first cell too many."""
 
-    `number` is what the spreadsheet shows for the first, `line` the line of the file on which it starts.
-    `notes` are remarks on single rows, by their place in the block.
+    cells: int
+    extra: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some consecutive rows of a list: the texts of each column, all of them equally long.
+
+    `number` is what the spreadsheet shows for the first row, `line` the line of the file on which it starts.
+    The mappings go by a row's place in the block: `irregular` rows, `tall` ones with the number of lines
+    that they take, and the `notes` on single rows.
     """
 
     number: int
-    rows: list[list[str]]
+    columns: Sequence[list[str]]
     line: int | None = None
+    irregular: Mapping[int, Irregular] = field(default_factory=dict)
+    tall: Mapping[int, int] = field(default_factory=dict)
     notes: Mapping[int, tuple[Problem, ...]] = field(default_factory=dict)
 
 
@@ -70,15 +81,14 @@ class Grid(Protocol):
         """Whether it is known that no cell has blanks at its edge."""
 
     @property
-    def ragged(self) -> bool:
-        """Whether a row may have another number of cells than it should, as in a CSV."""
-
-    @property
     def content_hash(self) -> str:
         """A SHA-256 of the content, in hexadecimal."""
 
-    def head(self, rows: int) -> Block:
-        """Return the first rows, at most that many."""
+    def head(self, rows: int) -> list[list[str]]:
+        """Return the first rows, at most that many, each with the cells that it has."""
 
-    def blocks(self, skip: int) -> Iterator[Block]:
-        """Yield the rows after the first `skip`, blank ones included. Raises ListError."""
+    def blocks(self, skip: int, width: int) -> Iterator[Block]:
+        """Yield the rows after the first `skip`, blank ones included, with at least `width` columns.
+
+        Raises ListError where the file breaks off.
+        """
