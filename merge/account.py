@@ -30,12 +30,21 @@ ACCOUNTS_FILE = "accounts.toml"
 
 @dataclass(frozen=True, slots=True)
 class PaceSettings:
-    """How many messages in any second, minute, hour or rolling day; None is no limit."""
+    """How many messages in any second, minute, hour or rolling day; None is no limit.
+
+    `gap` is the least and the most seconds from one message to the next.
+    """
 
     per_second: int | None = None
     per_minute: int | None = None
     per_hour: int | None = None
     per_day: int | None = None
+    gap: tuple[float, float] | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a limit at all."""
+        return any((self.per_second, self.per_minute, self.per_hour, self.per_day))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +97,8 @@ class AccountSettings:
         return f"{self.host}:{self.port} ({protection})"
 
 
-PACE_KEYS: dict[str, Kinds] = dict.fromkeys(("per_second", "per_minute", "per_hour", "per_day"), (int,))
+LIMITS = ("per_second", "per_minute", "per_hour", "per_day")
+PACE_KEYS: dict[str, Kinds] = {**dict.fromkeys(LIMITS, (int,)), "gap": (list,)}
 _ACCOUNT_KEYS: dict[str, Kinds] = {
     "provider": (str,),
     "host": (str,),
@@ -229,7 +239,7 @@ def account_from_table(name: str, table: Mapping[str, Any], check: TomlFile) -> 
         pipelining=pipelining,
         window=table.get("window", 0),
         ca_file=table.get("ca_file", ""),
-        pace=PaceSettings(**{key: getattr(profile, key) for key in PACE_KEYS}) if profile else PaceSettings(),
+        pace=PaceSettings(**{key: getattr(profile, key) for key in LIMITS}) if profile else PaceSettings(),
     )
 
 

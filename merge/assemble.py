@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from merge.account import AccountSettings, PaceSettings, read_account
+from merge.account import AccountSettings, PaceSettings, accounts_path, read_account
 from merge.carrier import Carrier
 from merge.clock import Clock
 from merge.compose import Composer
 from merge.config import Settings
-from merge.errors import ConfigError
-from merge.journal import Journal
+from merge.errors import AddressError, ConfigError
+from merge.journal import Journal, Ledger
 from merge.journey import Parts
 from merge.pace import Pace
 from merge.retry import Retry
@@ -25,7 +26,11 @@ from merge.table import ListOptions, read_table
 from merge.template import choose, read_template
 
 JOURNAL_FILE = "journal.db"
+LEDGER_FILE = "ledger.db"
 SANDBOX_FOLDER = "sandbox"
+
+_MAY_NAME_ITS_SENDER = re.compile(r"^from\s*:|\{%-?\s*(?:include|extends)\b", re.IGNORECASE | re.MULTILINE)
+"""Finds the header, or the files in which it may stand."""
 
 
 def parts(settings: Settings) -> Parts:
@@ -39,10 +44,20 @@ def parts(settings: Settings) -> Parts:
         delimiter=settings.delimiter,
     )
     template = read_template(settings.letter, files=settings.files)
+    if not settings.sender and not _MAY_NAME_ITS_SENDER.search(template.source):
+        raise ConfigError(
+            f"neither campaign.toml nor {settings.letter_name} says who the letter is from",
+            hint='write into campaign.toml: from = "Your Name <you@example.org>"\n'
+            "or at the top of the letter: From: Your Name <you@example.org>",
+        )
+    try:
+        composer = Composer(template, folder=settings.folder, sender=settings.sender)
+    except AddressError as error:
+        settings.file.refuse("from", f"from is no address: {error.message}", hint=error.hint)
     return Parts(
         table=read_table(settings.list, options, name=settings.list_name),
         template=template,
-        composer=Composer(template, folder=settings.folder, sender=settings.sender),
+        composer=composer,
         list_name=settings.list_name,
         condition=choose(settings.where) if settings.where else None,
     )
@@ -125,7 +140,13 @@ def probe(
 def pace(settings: PaceSettings | None) -> Pace:
     """Return the limits that hold for a run."""
     limits = settings or PaceSettings()
-    return Pace(limits.per_second, limits.per_minute, limits.per_hour, limits.per_day)
+    return Pace(limits.per_second, limits.per_minute, limits.per_hour, limits.per_day, gap=limits.gap)
+
+
+def ledger(way: AccountSettings, clock: Clock) -> Ledger:
+    """Open the record of what an account sent lately. Raises JournalError."""
+    path = accounts_path().with_name(LEDGER_FILE)
+    return Ledger.open(path, account=f"{way.user}@{way.host}".lower(), clock=clock)
 
 
 def retry(settings: Settings) -> Retry:

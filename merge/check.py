@@ -13,7 +13,6 @@ from merge.errors import AddressError, ListError, Problem, Severity
 from merge.model import Recipient, State
 
 _KEPT_PER_KIND = 1_000
-_LEFT_OUT = "not chosen by where"
 
 
 class Examined(Protocol):
@@ -119,13 +118,13 @@ def check(  # noqa: PLR0913 - each is one ingredient of a campaign
     register: Register,
     list_name: str,
     general: Iterable[Problem] = (),
-    chosen: Callable[[Recipient], bool] = lambda _: True,
+    left_out: Callable[[Recipient], str] = lambda _: "",
 ) -> Findings:
     """Look at every row, note each in the register, and return what was found.
 
     `general` are the problems of the list and the letter as such; where one of them is an error, rows are
-    checked for their addresses only, because no letter can be made. `chosen` is the campaign's choice of
-    rows. Raises ListError when there is not a single row.
+    checked for their addresses only, because no letter can be made. `left_out` says why a row is not to be
+    sent to, empty where it is. Raises ListError when there is not a single row.
     """
     found = _Found(general)
     letter_sound = not found.refused
@@ -137,16 +136,8 @@ def check(  # noqa: PLR0913 - each is one ingredient of a campaign
             continue
         who = identities.of(recipient)
         problems = [*recipient.problems, *who.problems]
-        if letter_sound and not chosen(recipient):
-            register.add(
-                recipient.row,
-                who.key,
-                who.to,
-                State.SKIPPED,
-                "not chosen by where",
-                "",
-                duplicate=who.further,
-            )
+        if letter_sound and (reason := left_out(recipient)):
+            register.add(recipient.row, who.key, who.to, State.SKIPPED, reason, "", duplicate=who.further)
             continue
         if who.repeats:
             found.add(problems)

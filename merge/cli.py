@@ -156,7 +156,7 @@ def check(
 def preview(
     paths: Paths = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE.html", help="One page with all letters.")
+        Path | None, typer.Option("--out", metavar="FILE.html", help="One page for who approves; no browser.")
     ] = None,
     eml: Annotated[
         Path | None, typer.Option("--eml", metavar="DIR", help="Each letter as an .eml file.")
@@ -165,40 +165,91 @@ def preview(
         Path | None, typer.Option("--mbox", metavar="FILE", help="All letters for a mail program.")
     ] = None,
     rows: Rows = "",
+    all_rows: Annotated[
+        bool, typer.Option("--all-rows", help="With --out: every row, addresses unmasked.")
+    ] = False,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, metavar="N", help="Where to listen; a free one if 0.")
+    ] = 0,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Print the address; open no browser.")] = False,
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> None:
     """Show the letters as they would arrive; send nothing."""
+    with _screen(quiet=quiet, no_color=no_color) as console:
+        if out or eml or mbox:
+            _export(console, paths, out, eml, mbox, _rows(rows), all_rows=all_rows)
+        else:
+            if rows or all_rows:
+                raise UsageError("--rows and --all-rows are for --out, --eml and --mbox")
+            _look(console, paths, port, browser=not no_open)
+
+
+def _export(
+    console: Console,
+    paths: list[Path] | None,
+    out: Path | None,
+    eml: Path | None,
+    mbox: Path | None,
+    rows: range | None,
+    *,
+    all_rows: bool,
+) -> None:
+    """Write the letters to files instead of showing them."""
     from merge.plan import refusal  # noqa: PLC0415 - keeps --help quick
+    from merge.preview.approval import write_approval  # noqa: PLC0415 - likewise
+    from merge.preview.book import Book  # noqa: PLC0415 - likewise
     from merge.preview.export import write_eml, write_mbox  # noqa: PLC0415 - likewise
-    from merge.preview.page import write_page  # noqa: PLC0415 - likewise
+    from merge.preview.survey import Survey  # noqa: PLC0415 - likewise
     from merge.words import count  # noqa: PLC0415 - likewise
 
-    with _screen(quiet=quiet, no_color=no_color) as console:
-        if not (out or eml or mbox):
-            raise UsageError(
-                "say where the letters should go",
-                hint="--out FILE.html, --eml DIR or --mbox FILE; several at once are fine",
-            )
-        campaign = _campaign(paths)
-        chosen = _rows(rows)
-        found = campaign.findings()
-        if found.refuses_letter:
-            raise refusal(campaign.settings.list_name, found)
-        written = 0
-        if out:
-            letters = campaign.letters(chosen)
-            written = write_page(letters, out, title=campaign.name, fingerprint=found.fingerprint)
-            console.data(str(out))
-        if eml:
-            written = write_eml(campaign.letters(chosen), eml)
-            console.data(str(eml))
-        if mbox:
-            written = write_mbox(campaign.letters(chosen), mbox)
-            console.data(str(mbox))
-        console.talk([f"{count(written, 'letter')}, fingerprint {found.fingerprint}. Nothing was sent."])
-        if found.invalid:
-            console.talk([f"{count(found.invalid, 'row')} can't be sent: mergepost check"])
+    campaign = _campaign(paths)
+    book = Book(lambda: campaign)
+    survey = Survey(len(book.people))
+    found = survey.look(book, lambda: campaign)
+    if found.refuses_letter:
+        raise refusal(campaign.settings.list_name, found)
+    written = 0
+    if out:
+        written = write_approval(book, survey, out, rows=rows, all_rows=all_rows)
+        console.data(str(out))
+    if eml:
+        written = write_eml(campaign.letters(rows), eml)
+        console.data(str(eml))
+    if mbox:
+        written = write_mbox(campaign.letters(rows), mbox)
+        console.data(str(mbox))
+    console.talk([f"{count(written, 'letter')}, fingerprint {found.fingerprint}. Nothing was sent."])
+    if found.invalid:
+        console.talk([f"{count(found.invalid, 'row')} can't be sent: mergepost check"])
+
+
+def _look(console: Console, paths: list[Path] | None, port: int, *, browser: bool) -> None:
+    """Serve the preview until Ctrl-C."""
+    import threading  # noqa: PLC0415 - keeps --help quick
+    import webbrowser  # noqa: PLC0415 - likewise
+
+    from merge.preview.show import show  # noqa: PLC0415 - likewise
+
+    def ready(address: str, once: str) -> None:
+        console.data(address)
+        console.talk(
+            ["The letters are at this address, on this machine only; nothing is sent. Ctrl-C ends it."]
+        )
+        if browser and _has_screen():
+            threading.Thread(target=webbrowser.open, args=(once,), daemon=True).start()
+
+    first = _campaign(paths)
+    try:
+        show(lambda: _campaign(paths), port=port, folders=[first.settings.folder], ready=ready)
+    except KeyboardInterrupt:
+        console.talk(["", "The preview has ended. Nothing was sent."])
+
+
+def _has_screen() -> bool:
+    """Whether a browser would open in a window; one that runs in the terminal would take it over."""
+    graphical = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return sys.platform in ("win32", "darwin") or bool(graphical)
 
 
 @app.command()
@@ -225,6 +276,18 @@ def send(
     sandbox: Annotated[
         bool, typer.Option("--sandbox", help="Try it out: an embedded server, letters land in sandbox/.")
     ] = False,
+    first: Annotated[
+        int | None, typer.Option("--first", min=1, metavar="N", help="Ask again after the first N messages.")
+    ] = None,
+    stay: Annotated[
+        bool, typer.Option("--wait", help="Stay for the pace and for deferred rows, however long.")
+    ] = False,
+    to_sent_with: Annotated[
+        str,
+        typer.Option(
+            "--to-sent-with", metavar="FINGERPRINT", help="A correction: only to those who got that version."
+        ),
+    ] = "",
     no_input: Annotated[bool, typer.Option("--no-input", help="Ask nothing.")] = False,
     progress: Annotated[
         Literal["bar", "plain", "none"], typer.Option("--progress", help="How to show progress.")
@@ -256,6 +319,9 @@ def send(
                 uncertain=uncertain,
                 expect=expect,
                 sandbox=sandbox,
+                first=first,
+                stay=stay,
+                to_sent_with=to_sent_with,
                 talk=conversation,
             )
         finally:
@@ -276,6 +342,10 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Every row, as in results.csv.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="Only rows that need a look.")] = False,
+    forget: Annotated[
+        bool,
+        typer.Option("--forget", help="Remove names and addresses of a finished edition; keep the counts."),
+    ] = False,
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> None:
@@ -284,7 +354,10 @@ def status(
 
     with _screen(quiet=quiet, no_color=no_color) as console:
         campaign = _campaign(paths)
-        if as_json:
+        if forget:
+            number = campaign.forget()
+            console.talk([f"Forgot who the {number:,} people were. The counts stay."])
+        elif as_json:
             console.data(json.dumps(campaign.status(), ensure_ascii=False, indent=2))
         elif as_csv:
             console.data(report.as_text(campaign.records(troubled=failed)))
@@ -322,7 +395,7 @@ mergepost: a spreadsheet and a letter become personal e-mail.
 
   mergepost init club-news                 a new campaign from a starter letter
   mergepost check people.csv letter.md     what is wrong, before anything is sent
-  mergepost preview club-news --out look.html
+  mergepost preview club-news              the letters in your browser, live
   mergepost send club-news --sandbox       try it out: nothing leaves this machine
   mergepost send club-news                 check, plan, your yes, send; run again to go on
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -58,6 +59,7 @@ class Settings:
     results: str = "results.csv"
     pace: PaceSettings | None = None
     retry: RetrySettings = field(default_factory=RetrySettings)
+    stop_when_failed: float | None = None
 
 
 _CAMPAIGN_KEYS: dict[str, Kinds] = {
@@ -76,6 +78,7 @@ _CAMPAIGN_KEYS: dict[str, Kinds] = {
     "where": (str,),
     "files": (str,),
     "results": (str,),
+    "stop_when_failed": (str,),
 }
 _COLUMN_KEYS: dict[str, Kinds] = {"email": (str,), "id": (str,)}
 _RETRY_KEYS: dict[str, Kinds] = {
@@ -120,7 +123,11 @@ def pace_of(settings: Settings, way: AccountSettings | None) -> PaceSettings | N
 def _pair(list_path: Path, letter_path: Path) -> Settings:
     for path in (list_path, letter_path):
         if not path.is_file():
-            raise UsageError(f"there is no file {path}", hint="name the list, then the letter")
+            found = _alike(path.name, path.parent)
+            raise UsageError(
+                f"there is no file {path}",
+                hint=f"did you mean {path.with_name(found)}?" if found else "name the list, then the letter",
+            )
     folder = letter_path.resolve().parent
     settings = Settings(
         folder=folder,
@@ -148,7 +155,7 @@ def _from_table(folder: Path, table: dict[str, Any], check: TomlFile) -> Setting
     pace = check.keys(table.get("pace", {}), PACE_KEYS, "pace")
     retry = check.keys(table.get("retry", {}), _RETRY_KEYS, "retry")
     for key, value in pace.items():
-        if value <= 0:
+        if key != "gap" and value <= 0:
             check.refuse(key, f"{key} must be more than 0")
     if isinstance(table.get("account"), dict):
         account_from_table("account", table["account"], check)
@@ -164,11 +171,11 @@ def _from_table(folder: Path, table: dict[str, Any], check: TomlFile) -> Setting
             )
         paths[key] = folder.resolve() / Path(name).expanduser()
         if not paths[key].is_file():
-            found = get_close_matches(Path(name).name, [p.name for p in folder.iterdir()], 1, 0.5)
+            found = _alike(Path(name).name, folder)
             check.refuse(
                 key,
                 f"the {key} {name} is not there",
-                hint=f"did you mean {found[0]}?"
+                hint=f"did you mean {found}?"
                 if found
                 else f"put it into {_shown(folder)}, or correct {key} =",
             )
@@ -195,7 +202,8 @@ def _from_table(folder: Path, table: dict[str, Any], check: TomlFile) -> Setting
         where=table.get("where", ""),
         files=folder.resolve() / Path(table["files"]).expanduser() if "files" in table else None,
         results=table.get("results", "results.csv"),
-        pace=PaceSettings(**pace) if pace else None,
+        stop_when_failed=_share(table["stop_when_failed"], check) if "stop_when_failed" in table else None,
+        pace=PaceSettings(**{**pace, "gap": _gap(pace, check)}) if pace else None,
         retry=RetrySettings(
             attempts=attempts,
             first=check.duration("first", retry.get("first", defaults.first)),
@@ -204,11 +212,34 @@ def _from_table(folder: Path, table: dict[str, Any], check: TomlFile) -> Setting
     )
 
 
+def _gap(pace: Mapping[str, Any], check: TomlFile) -> tuple[float, float] | None:
+    gap = pace.get("gap")
+    if gap is None:
+        return None
+    if len(gap) != 2 or not all(type(end) in (int, float) for end in gap) or not 0 <= gap[0] <= gap[1]:  # noqa: PLR2004 - least and most
+        words = "gap needs the least and the most seconds between two messages"
+        check.refuse("gap", words, hint="gap = [2, 8]")
+    return float(gap[0]), float(gap[1])
+
+
+def _share(text: str, check: TomlFile) -> float:
+    match = re.fullmatch(r"\s*(\d{1,2}|100)\s*%\s*", text)
+    if not match or not int(match[1]):
+        check.refuse("stop_when_failed", f"{text} is no share of the rows", hint='stop_when_failed = "10%"')
+    return int(match[1]) / 100
+
+
 def _find(folder: Path, names: tuple[str, ...], what: str, check: TomlFile) -> str:
     found = [name for name in names if (folder / name).is_file()]
     if len(found) != 1:
         check.refuse(what, f"{what} = is missing", hint=f'{what} = "{found[0] if found else names[0]}"')
     return found[0]
+
+
+def _alike(name: str, folder: Path) -> str:
+    """Return the name of a file in a folder that was perhaps meant; empty where none is like it."""
+    here = [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+    return next(iter(get_close_matches(name, here, 1, 0.5)), "")
 
 
 def _shown(folder: Path) -> str:

@@ -114,7 +114,8 @@ class Conversation:
 
         Raises ApprovalError for a wrong number, UsageError where nobody can be asked.
         """
-        self._console.talk(screens.plan(proposal, way, settings, sandbox=self._sandbox))
+        now = self._console.clock.now()
+        self._console.talk(screens.plan(proposal, way, settings, sandbox=self._sandbox, now=now))
         if self._dry_run:
             return True
         number = proposal.tries
@@ -161,9 +162,9 @@ class Conversation:
     def watch(self, proposal: Proposal) -> Watch:
         """Return the progress display that was asked for."""
         if self._progress == "none":
-            return Unwatched()
+            return Unseen(self._console, may_ask=self._may_ask)
         shows_bar = self._progress == "bar" and sys.stderr.isatty()
-        self._bar = Bar(self._console, proposal.tries, lines=not shows_bar)
+        self._bar = Bar(self._console, proposal.tries, lines=not shows_bar, may_ask=self._may_ask)
         return self._bar
 
     def done(self) -> None:
@@ -179,8 +180,9 @@ class Conversation:
 class Bar:
     """How far a run is: a bar on a terminal, else one plain line every 30 s or 10 %."""
 
-    def __init__(self, console: Console, total: int, *, lines: bool) -> None:
+    def __init__(self, console: Console, total: int, *, lines: bool, may_ask: bool) -> None:
         self._console = console
+        self._may_ask = may_ask
         self._total = total
         self._lines = lines
         self._tally = dict.fromkeys(State, 0)
@@ -225,8 +227,8 @@ class Bar:
             self.interject(f"Waiting {reason} until {moment(until, now)}")
 
     def go_on(self, tally: Mapping[State, int]) -> bool:
-        """Go on: nobody asked for a pause."""
-        return True
+        """Ask whether the others may follow the first few."""
+        return _may_follow(self._console, tally, may_ask=self._may_ask)
 
     def interject(self, words: str) -> None:
         """Show a line above the bar."""
@@ -247,3 +249,24 @@ class Bar:
         if (part > self._said_part and since >= _LINE_SECONDS) or since >= _PLAIN_SECONDS:
             self._said_at, self._said_part = now, part
             self._console.talk([f"{done:,} of {self._total:,}: {self._tally[State.SENT]:,} sent"])
+
+
+class Unseen(Unwatched):
+    """Shows no progress; what has to be asked is asked all the same."""
+
+    def __init__(self, console: Console, *, may_ask: bool) -> None:
+        self._console = console
+        self._may_ask = may_ask
+
+    def go_on(self, tally: Mapping[State, int]) -> bool:
+        """Ask whether the others may follow the first few."""
+        return _may_follow(self._console, tally, may_ask=self._may_ask)
+
+
+def _may_follow(console: Console, tally: Mapping[State, int], *, may_ask: bool) -> bool:
+    """Ask whether the others may follow the first few; where nobody can be asked, they may not."""
+    shown = ", ".join(f"{number:,} {state.value}" for state, number in tally.items() if number)
+    console.insist(["", f"The first ones are out: {shown}. Look at what arrived."])
+    if not may_ask:
+        return False
+    return console.question("Type yes to go on with the others: ").casefold() in ("y", "yes")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.message import EmailMessage
 
@@ -28,13 +28,19 @@ class Parts:
     list_name: str
     condition: Choice | None
 
-    def chosen(self, recipient: Recipient) -> bool:
-        """Say whether the campaign's `where` chooses a row. Raises LetterError where it cannot be told."""
-        return self.condition is None or self.condition(recipient)
+    def left_out(self, recipient: Recipient) -> str:
+        """Say why the campaign leaves a row out; empty where it does not. Raises LetterError."""
+        chosen = self.condition is None or self.condition(recipient)
+        return "" if chosen else "not chosen by where"
 
 
-def look_through(parts: Parts, register: Register) -> Findings:
-    """Check the list, the letter and every row of it; nothing is sent. Raises ContentError."""
+def look_through(
+    parts: Parts, register: Register, left_out: Callable[[Recipient], str] = lambda _: ""
+) -> Findings:
+    """Check the list, the letter and every row of it; nothing is sent.
+
+    `left_out` says why a row is not sent to, besides the campaign's own reasons. Raises ContentError.
+    """
     names = parts.table.columns.names
     general = [*parts.table.problems, *parts.template.check_columns(names, parts.list_name)]
     if parts.condition:
@@ -45,7 +51,7 @@ def look_through(parts: Parts, register: Register) -> Findings:
         register=register,
         list_name=parts.list_name,
         general=general,
-        chosen=parts.chosen,
+        left_out=lambda recipient: parts.left_out(recipient) or left_out(recipient),
     )
 
 
@@ -77,13 +83,20 @@ def messages(
     return map(email_message, letters(parts, message_id, date, rows))
 
 
-def deliveries(
-    parts: Parts, journal: Journal, *, now: float, limit: int | None = None, rows: range | None = None
+def deliveries(  # noqa: PLR0913 - what one run is about; all but two are named
+    parts: Parts,
+    journal: Journal,
+    *,
+    now: float,
+    limit: int | None = None,
+    rows: range | None = None,
+    answering: str = "",
 ) -> Iterator[Delivery]:
     """Yield what is still to be sent, in the order of the list, each made when it is asked for.
 
     The journal must hold the approved plan: a row that differs from it raises ContentError. `limit` is a
     number of messages, `rows` are numbers as the spreadsheet shows them, `now` is seconds since the epoch.
+    `answering` is the fingerprint of the version that each letter follows up, in the same thread.
     """
     made = 0
     for recipient in parts.table:
@@ -108,7 +121,15 @@ def deliveries(
                 hint="run mergepost send again: it shows a new plan and goes on where this run stopped",
             )
         made += 1
+        if answering:
+            letter = _in_thread(letter, journal.sent_with(answering, key))
         yield seal(letter, attempts=standing.attempts, not_before=standing.due)
+
+
+def _in_thread(letter: Letter, first: str) -> Letter:
+    """Make a letter an answer to the first one (RFC 5322, 3.6.4)."""
+    thread = (("In-Reply-To", first), ("References", first))
+    return replace(letter, headers=(*letter.headers, *thread)) if first else letter
 
 
 def _deliverable_key(parts: Parts, recipient: Recipient) -> str:
@@ -118,4 +139,4 @@ def _deliverable_key(parts: Parts, recipient: Recipient) -> str:
         key = row_key(recipient)
     except AddressError:
         return ""
-    return key if key and parts.chosen(recipient) else ""
+    return "" if parts.left_out(recipient) else key

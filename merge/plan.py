@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from merge.check import Findings
-from merge.errors import ApprovalError, ContentError
+from merge.check import Findings, row_key
+from merge.errors import AddressError, ApprovalError, ContentError, UsageError
 from merge.journal import Enrolment, Journal
 from merge.journal import Plan as Comparison
 from merge.journey import Parts, look_through
-from merge.model import State
+from merge.model import Recipient, State
+from merge.pace import Pace
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What one run is asked to do. `rows` are numbers as the spreadsheet shows them."""
+    """What one run is asked to do.
+
+    `rows` are numbers as the spreadsheet shows them. After `first` messages it pauses; `stay` means that it
+    waits as long as it takes. `to_sent_with` is the fingerprint of the version that those had who get this.
+    """
 
     limit: int | None = None
     rows: range | None = None
@@ -24,32 +29,40 @@ class Wish:
     skip_invalid: bool = False
     uncertain: Literal["again", "skip"] | None = None
     expect: str = ""
+    first: int | None = None
+    stay: bool = False
+    to_sent_with: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """What a run would do: shown to the person, who says yes to `tries`, or no.
 
-    `ready` rows could be tried, `tries` will be: a limit or the day's allowance may be smaller. `goes_on`
-    says that there was a run before, in this edition.
+    `ready` rows could be tried, `tries` will be: a limit or the day's allowance may be smaller. The pace lets
+    the last of them go `seconds` from now at the earliest. `goes_on` says that there was a run before, in
+    this edition.
     """
 
     findings: Findings
     record: Comparison
     ready: int
     tries: int
+    seconds: float
     goes_on: bool
 
 
-def propose(parts: Parts, enrolment: Enrolment, journal: Journal, wish: Wish, allowance: float) -> Proposal:
+def propose(  # noqa: PLR0913, PLR0917 - each is one ingredient of the plan
+    parts: Parts, enrolment: Enrolment, journal: Journal, wish: Wish, pace: Pace, now: float
+) -> Proposal:
     """Check everything, enrol every row, and return what this run would do.
 
-    `allowance` is how many messages may still leave today, possibly infinite. Raises ContentError where
-    something must be mended first, ApprovalError when the letters are not those that were expected.
+    `pace` is as earlier runs have left it, `now` a moment of its clock. Raises ContentError where something
+    must be mended first, ApprovalError when the letters are not those that were expected, UsageError when a
+    version is named that nobody got.
     """
     goes_on = any(journal.counts().values())
     candidates = _Candidates(enrolment, journal, wish)
-    findings = look_through(parts, candidates)
+    findings = look_through(parts, candidates, _reached(journal, wish))
     if wish.expect and wish.expect != findings.fingerprint:
         raise ApprovalError(
             f"the fingerprint is {findings.fingerprint}, not the expected {wish.expect}",
@@ -57,8 +70,32 @@ def propose(parts: Parts, enrolment: Enrolment, journal: Journal, wish: Wish, al
         )
     if findings.refuses_letter or (findings.invalid and not wish.skip_invalid):
         raise refusal(parts.list_name, findings)
-    tries = min(candidates.ready, allowance, math.inf if wish.limit is None else wish.limit)
-    return Proposal(findings, enrolment.plan(), candidates.ready, int(tries), goes_on)
+    allowance = pace.allowance(now)
+    most = [number for number in (wish.limit, allowance) if number is not None]
+    tries = min([candidates.ready, *most])
+    seconds = pace.last_of(tries, now) - now if tries else 0.0
+    return Proposal(findings, enrolment.plan(), candidates.ready, tries, seconds, goes_on)
+
+
+def _reached(journal: Journal, wish: Wish) -> Callable[[Recipient], str]:
+    """Return what tells why a row is not among those who got a certain version; empty when it is."""
+    if not wish.to_sent_with:
+        return lambda _: ""
+    versions = journal.versions()
+    if wish.to_sent_with not in versions:
+        raise UsageError(
+            f"nobody was sent the version {wish.to_sent_with}",
+            hint=f"there are {', '.join(versions) or 'none'}; mergepost status shows the latest",
+        )
+
+    def left_out(recipient: Recipient) -> str:
+        try:
+            got = journal.sent_with(wish.to_sent_with, row_key(recipient))
+        except AddressError:
+            got = ""
+        return "" if got else f"did not get {wish.to_sent_with}"
+
+    return left_out
 
 
 def refusal(list_name: str, findings: Findings) -> ContentError:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from merge.account import AccountSettings, PaceSettings
-from merge.campaign import Summary
 from merge.check import Findings
 from merge.config import Settings, pace_of
 from merge.errors import MergeError, Problem
 from merge.model import Record, State
 from merge.plan import Proposal
+from merge.sending import Summary
 from merge.words import column, count, duration, moment, plain, size, width
 
 _SHOWN_PER_KIND = 10
@@ -26,12 +26,15 @@ _VALUE_CELLS = 40
 
 def failure(error: MergeError) -> list[str]:
     """Return the screen of an error: what, where, and what to do."""
-    located = [problem for problem in error.problems if problem.source]
-    if located and len(located) == len(error.problems):
-        return [line for problem in located for line in excerpt(problem)]
-    lines = [f"error: {plain(error.message, 500)}"]
-    lines += [f"  {plain(line, 300)}" for line in error.hint.splitlines()]
-    return lines + findings(error.problems) if error.problems else lines
+    if error.problems and all(_stands_alone(problem, error) for problem in error.problems):
+        return [line for problem in error.problems for line in excerpt(problem)]
+    lines = [f"error: {plain(error.message, 500)}", *findings(error.problems)]
+    return lines + [f"  {plain(line, 300)}" for line in error.hint.splitlines()]
+
+
+def _stands_alone(problem: Problem, error: MergeError) -> bool:
+    """Whether a problem says all that its error does, and shows the place."""
+    return bool(problem.source) and (problem.row is None or problem.message == error.message)
 
 
 def excerpt(problem: Problem) -> list[str]:
@@ -61,10 +64,7 @@ def excerpt(problem: Problem) -> list[str]:
 def findings(problems: Iterable[Problem], counts: Sequence[tuple[str, str, int]] = ()) -> list[str]:
     """Return problems in groups: what belongs to no row first, then each kind with its rows."""
     kept = list(problems)
-    lines: list[str] = []
-    for problem in kept:
-        if problem.row is None:
-            lines += [*excerpt(problem), ""]
+    lines = [line for problem in kept if problem.row is None for line in excerpt(problem)]
     totals = {(severity, kind): number for severity, kind, number in counts}
     order = sorted(
         (problem for problem in kept if problem.row is not None),
@@ -74,27 +74,32 @@ def findings(problems: Iterable[Problem], counts: Sequence[tuple[str, str, int]]
         of_kind = list(group)
         total = max(len(of_kind), totals.get((severity, kind), 0))
         lines.append(f"  {severity}  {kind}  {count(total, 'row')}")
-        lines += [line for problem in of_kind[:_SHOWN_PER_KIND] for line in _row_line(problem)]
+        lines += [_row_line(problem) for problem in of_kind[:_SHOWN_PER_KIND]]
         if total > _SHOWN_PER_KIND:
-            lines.append(f"         and {total - _SHOWN_PER_KIND:,} more (--format json lists them)")
+            lines.append(f"         and {total - _SHOWN_PER_KIND:,} more (mergepost check --format json)")
+        lines += _sources(of_kind[:_SHOWN_PER_KIND])
     return lines
 
 
-def _row_line(problem: Problem) -> list[str]:
+def _sources(problems: Sequence[Problem]) -> list[str]:
+    """Return the lines of the letter that rows stumble over, each once."""
+    places = {
+        f"{plain(problem.file)}:{problem.line}": plain(problem.source.strip(), 120)
+        for problem in problems
+        if problem.source and problem.line is not None
+    }
+    return [f"        = {place}   {source}" for place, source in places.items()]
+
+
+def _row_line(problem: Problem) -> str:
     value = plain(problem.value, 80) or ("(empty)" if problem.kind == "address" else "")
     words = plain(problem.message, 300)
-    if problem.field and not words.startswith(problem.field):
+    if problem.field:
         words = f"{plain(problem.field, 40)}: {words}"
-    where = f"{problem.row:>7} | "
-    if problem.source and problem.line is not None:
-        words += f"  ({plain(problem.file)}:{problem.line})"
     hint = "; ".join(plain(line, 200) for line in problem.hint.splitlines())
-    shown = (
-        f"{column(value, _VALUE_CELLS)} "
-        if value and width(value) <= _VALUE_CELLS
-        else value and value + "  "
-    )
-    return [f"{where}{shown}{words}" + (f"; {hint}" if hint else "")]
+    if value:
+        value = f"{column(value, _VALUE_CELLS)} " if width(value) <= _VALUE_CELLS else f"{value}  "
+    return f"{problem.row:>7} | {value}{words}" + (f"; {hint}" if hint else "")
 
 
 def checked(found: Findings, list_name: str, letter_name: str) -> list[str]:
@@ -102,7 +107,7 @@ def checked(found: Findings, list_name: str, letter_name: str) -> list[str]:
     lines = findings(found.problems, found.counts)
     if found.invalid:
         lines.insert(0, f"{plain(list_name)}: {found.invalid:,} of {count(found.rows, 'row')} can't be sent")
-    if lines and lines[-1]:
+    if lines:
         lines.append("")
     sum_of = f"{count(found.errors, 'error')}, {count(found.warnings, 'warning')}"
     lines.append(
@@ -118,7 +123,9 @@ def checked(found: Findings, list_name: str, letter_name: str) -> list[str]:
     return lines
 
 
-def plan(proposal: Proposal, way: AccountSettings | None, settings: Settings, *, sandbox: bool) -> list[str]:
+def plan(
+    proposal: Proposal, way: AccountSettings | None, settings: Settings, *, sandbox: bool, now: float
+) -> list[str]:
     """Return the plan of a run: what the person says yes to."""
     found, record = proposal.findings, proposal.record
     states = record.states
@@ -145,7 +152,7 @@ def plan(proposal: Proposal, way: AccountSettings | None, settings: Settings, *,
     via = "the sandbox: nothing leaves this machine" if sandbox else f"via {plain(place)}"
     limits = None if sandbox else pace_of(settings, way)
     lines.append(f"  {'from':12} {plain(settings.sender or 'as the letter says')}   {via}")
-    lines.append(f"  {'pace':12} {pace(limits, proposal.tries)}")
+    lines.append(f"  {'pace':12} {pace(limits, proposal.seconds, now)}")
     for label, glance in (("first", found.first), ("last", found.last)):
         if glance:
             lines.append(f"  {label:12} {plain(glance.to, 60)}   “{plain(glance.subject, 80)}”")
@@ -180,27 +187,28 @@ def _notes(proposal: Proposal) -> list[str]:
     return notes
 
 
-def pace(limits: PaceSettings | None, tries: int) -> str:
-    """Return the limits of a run, and about how long it takes under them."""
+def pace(limits: PaceSettings | None, seconds: float, now: float) -> str:
+    """Return the limits of a run, and when its last letter can go under them."""
     given = (
         [
-            (number, noun, seconds)
-            for number, noun, seconds in (
-                (limits.per_second, "second", 1.0),
-                (limits.per_minute, "minute", 60.0),
-                (limits.per_hour, "hour", 3600.0),
-                (limits.per_day, "day", 86400.0),
+            f"{number:,} a {noun}"
+            for number, noun in (
+                (limits.per_second, "second"),
+                (limits.per_minute, "minute"),
+                (limits.per_hour, "hour"),
+                (limits.per_day, "day"),
             )
             if number
         ]
         if limits
         else []
     )
+    if limits and limits.gap:
+        given.append(f"{limits.gap[0]:g} to {limits.gap[1]:g} s apart")
     if not given:
         return "as fast as the server takes them"
-    words = ", ".join(f"{number:,} a {noun}" for number, noun, _ in given)
-    longest = max((max(0, tries - number) / number * seconds for number, _, seconds in given), default=0.0)
-    return f"{words} (about {duration(longest)})" if longest > 1 else words
+    words = ", ".join(given)
+    return f"{words}: about {duration(seconds)}, until {moment(now + seconds, now)}" if seconds > 1 else words
 
 
 def sent(summary: Summary, settings: Settings, *, sandbox: bool, now: float) -> list[str]:

@@ -79,7 +79,7 @@ class TomlFile:
         raise ConfigError(f"{self._file}: {message}", hint=hint)
 
 
-_TYPE_NAMES = {str: "text in quotes", int: "a number", float: "a number", dict: "a table"}
+_TYPE_NAMES = {str: "text in quotes", int: "a number", float: "a number", dict: "a table", list: "a list"}
 
 
 def load_toml(path: Path, name: str) -> tuple[dict[str, Any], TomlFile]:

@@ -1,0 +1,234 @@
+"""How does one run go, from the plan to the summary?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Literal, Protocol
+
+from merge import assemble, journey, report
+from merge.account import AccountSettings, PaceSettings
+from merge.brake import Brake
+from merge.clock import Clock
+from merge.config import Settings, pace_of
+from merge.courier import Ending, Unwatched, Watch, run
+from merge.errors import ApprovalError, ContentError
+from merge.interrupt import interruptible
+from merge.journal import Journal, Ledger
+from merge.model import Record, State
+from merge.pace import DAY, Pace
+from merge.plan import Proposal, Wish, propose
+
+_TROUBLES = 100
+_PATIENCE = 900.0
+"""For how many seconds a run stays while the pace lets nothing go."""
+
+_ANSWERING = "answering"
+_UNFINISHED = (State.WAITING, State.DEFERRED, State.FAILED)
+
+
+class Talk(Protocol):
+    """The person at the other end of a sending, or a program in their place."""
+
+    def approve(self, proposal: Proposal, way: AccountSettings | None, settings: Settings) -> bool:
+        """Say whether this is to be sent; for a dry run the answer changes nothing."""
+
+    def doubt(self, records: Sequence[Record]) -> Literal["again", "skip"] | None:
+        """Say what becomes of rows that a server may have accepted; None leaves them uncertain."""
+
+    @property
+    def ask(self) -> Callable[[str], str] | None:
+        """Return what asks for a password without showing it; None where nobody can be asked."""
+
+    def tell(self, words: str) -> None:
+        """Hear of something that takes its time."""
+
+    def watch(self, proposal: Proposal) -> Watch:
+        """Return who looks on while the letters go out."""
+
+
+class Consent:
+    """Says yes to the number that was given, or to any; asks nothing, shows nothing."""
+
+    def __init__(self, number: int | None = None) -> None:
+        self._number = number
+
+    def approve(self, proposal: Proposal, way: AccountSettings | None, settings: Settings) -> bool:
+        """Agree, if the number is right. Raises ApprovalError when it is not."""
+        if self._number not in (None, proposal.tries):
+            raise ApprovalError(
+                f"this run would send {proposal.tries:,}, not the confirmed {self._number:,}",
+                hint="look at the plan again, then confirm its number",
+            )
+        return True
+
+    def doubt(self, records: Sequence[Record]) -> Literal["again", "skip"] | None:
+        """Leave them uncertain."""
+        return None
+
+    @property
+    def ask(self) -> Callable[[str], str] | None:
+        """Return nothing: there is nobody to ask."""
+        return None
+
+    def tell(self, words: str) -> None:
+        """Pass over it."""
+
+    def watch(self, proposal: Proposal) -> Watch:
+        """Let nobody look on."""
+        return Unwatched()
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a sending came to. `states` counts every row of the list, `tried` those of this run.
+
+    `ending` is None where nothing was sent: a dry run, a no, or nothing to do. `troubles` are the rows
+    that are failed, deferred or uncertain, at most a hundred. `exit_code` is that of the command.
+    """
+
+    proposal: Proposal
+    states: Mapping[State, int]
+    ending: Ending | None
+    troubles: tuple[Record, ...]
+    results: Path | None
+    seconds: float
+    next_step: str
+    exit_code: int
+
+    @property
+    def tried(self) -> int:
+        """The number of messages that this run tried to send."""
+        return self.ending.tried if self.ending else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """One run of a campaign: its parts, its journal, held and open, and the way out.
+
+    `way` is None for a dry run of a campaign without an account. `home` is the folder of the results.
+    """
+
+    settings: Settings
+    parts: journey.Parts
+    clock: Clock
+    journal: Journal
+    ledger: Ledger | None
+    way: AccountSettings | None
+    home: Path
+    sandbox: bool
+    wish: Wish
+    talk: Talk
+
+    def go(self, *, dry_run: bool) -> Summary:
+        """Check, propose, ask, send, sum up. Raises what `Campaign.send` says."""
+        journal, talk, wish = self.journal, self.talk, self.wish
+        if not wish.to_sent_with:
+            # A correction goes on as one: who did not get the first letter must not get the second.
+            wish = replace(wish, to_sent_with=journal.meta.get(_ANSWERING) or "")
+        if wish.uncertain is None and not dry_run and (doubtful := journal.uncertain()):
+            wish = replace(wish, uncertain=talk.doubt(doubtful))
+        with journal.enrolment() as enrolment:
+            proposal = propose(self.parts, enrolment, journal, wish, self._forecast(), self.clock.monotonic())
+            agreed = not proposal.tries or talk.approve(proposal, self.way, self.settings)
+            if dry_run or not agreed:
+                states = proposal.record.states
+                code = 0 if dry_run else 1
+                return Summary(proposal, states, None, (), None, 0.0, next_step(states, 0), code)
+            enrolment.commit()
+        journal.begin(proposal.findings.fingerprint)
+        journal.meta.set(_ANSWERING, wish.to_sent_with)
+        if wish.uncertain:
+            journal.settle(wish.uncertain)
+        if wish.retry_failed:
+            journal.retry_failed()
+        began = self.clock.monotonic()
+        ending, code = None, 0
+        results = self.home / "results.csv"
+        try:
+            if proposal.tries and self.way:
+                ending, code = self._carry(self.way, proposal, wish)
+        finally:
+            report.write_results(journal.records(), results)
+        seconds = self.clock.monotonic() - began
+        return self._summary(proposal, ending, results, seconds, code)
+
+    def _carry(self, way: AccountSettings, proposal: Proposal, wish: Wish) -> tuple[Ending, int]:
+        carrier = assemble.session(way, self.journal, self.clock, ask=self.talk.ask, tell=self.talk.tell)
+        deliveries = journey.deliveries(
+            self.parts,
+            self.journal,
+            now=self.clock.now(),
+            limit=proposal.tries,
+            rows=wish.rows,
+            answering=wish.to_sent_with,
+        )
+        with interruptible(self.clock, self.talk.tell) as asked:
+            try:
+                ending = run(
+                    deliveries,
+                    carrier=carrier,
+                    journal=self.journal,
+                    pace=assemble.pace(self._limits()),
+                    retry=assemble.retry(self.settings),
+                    clock=self.clock,
+                    wait=math.inf if wish.stay else self.settings.retry.wait,
+                    watch=self.talk.watch(proposal),
+                    patience_limit=math.inf if wish.stay else _PATIENCE,
+                    brake=Brake(share=self.settings.stop_when_failed),
+                    first=wish.first,
+                    ledger=self.ledger,
+                )
+            finally:
+                carrier.close()
+            return ending, asked.exit_code if ending.interrupted else 0
+
+    def _limits(self) -> PaceSettings | None:
+        return None if self.sandbox else pace_of(self.settings, self.way)
+
+    def _forecast(self) -> Pace:
+        """Return the pace as earlier runs have left it, to plan with."""
+        pace = assemble.pace(self._limits())
+        since = self.clock.now() - DAY
+        past = self.ledger.recent(since) if self.ledger else self.journal.recent(since)
+        shift = self.clock.monotonic() - self.clock.now()
+        pace.feed(moment + shift for moment in past)
+        return pace
+
+    def _summary(
+        self, proposal: Proposal, ending: Ending | None, results: Path, seconds: float, code: int
+    ) -> Summary:
+        counts = self.journal.counts()
+        doubtful = len(self.journal.uncertain())
+        if ending and ending.stopped and not code:
+            changed = isinstance(ending.stopped, ContentError) and ending.tried
+            code = 3 if changed else ending.stopped.exit_code
+        if not code and (doubtful or any(counts[state] for state in _UNFINISHED)):
+            code = 3
+        troubles = tuple(islice(filter(in_trouble, self.journal.records()), _TROUBLES))
+        return Summary(
+            proposal, counts, ending, troubles, results, seconds, next_step(counts, doubtful), code
+        )
+
+
+def in_trouble(record: Record) -> bool:
+    """Whether a row needs a look: failed, deferred, or uncertain and not decided about."""
+    return record.state in (State.FAILED, State.DEFERRED, State.UNCERTAIN) and not record.settled
+
+
+def next_step(states: Mapping[State, int], doubtful: int, *, running: bool = False) -> str:
+    """Return the command to give next, with what it is for; empty when nothing is left to do."""
+    if running:
+        return "wait: a run is sending now"
+    if doubtful:
+        return "mergepost send --uncertain skip, or --uncertain again"
+    if states[State.WAITING] or states[State.DEFERRED]:
+        return "mergepost send"
+    if states[State.FAILED]:
+        return "mergepost send --retry-failed (after mending the rows)"
+    if states[State.INVALID]:
+        return "mend the invalid rows, then mergepost send"
+    return ""
