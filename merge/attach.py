@@ -1,4 +1,4 @@
-"""Which files go with a letter? Found, judged and read once; never one that the letter has no business with."""
+"""Which files go with a letter? Found, judged and read once."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Shelf:
     """The files of one run. Each is read once while memory allows, and again when it has changed on disk."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = os.path.realpath(folder)
+        self._folder = Path(os.path.realpath(folder))
         self._kept: OrderedDict[tuple[str, str], tuple[str, tuple[int, ...], File]] = OrderedDict()
         self._used = 0
 
@@ -70,9 +70,7 @@ class Shelf:
             return known[2]
         real = self._real(path, literal)
         identity, content = _read(path, real)
-        file = File(
-            os.path.basename(path), media_type(path, content), content, hashlib.sha256(content).hexdigest()
-        )
+        file = File(Path(path).name, media_type(path, content), content, hashlib.sha256(content).hexdigest())
         if old := self._kept.pop((path, literal), None):
             self._used -= len(old[2].content)
         self._kept[path, literal] = (real, identity, file)
@@ -90,14 +88,18 @@ class Shelf:
         if "\0" in path:
             raise AttachmentError("a path cannot hold a NUL")
         named = literal if literal == path else literal[: literal.rfind("/") + 1]
-        outside = named.startswith(("/", "~")) or ".." in named.split("/") or os.path.isabs(named)
-        base = os.path.realpath(os.path.join(self._folder, os.path.expanduser(named)))
+        beginning = Path(named)
+        outside = named.startswith("~") or ".." in beginning.parts or beginning.is_absolute()
+        try:
+            base = os.path.realpath(self._folder / beginning.expanduser())
+        except RuntimeError as error:
+            raise AttachmentError(f"{path}: there is no such user") from error
         if named == path:
-            real, limit = base, os.path.dirname(base)
+            real, limit = base, str(Path(base).parent)
         else:
-            real = os.path.realpath(os.path.join(base, path[len(named) :]))
+            real = os.path.realpath(Path(base) / path[len(named) :])
             limit = base
-        if not outside and not _within(base, self._folder):
+        if not outside and not _within(base, str(self._folder)):
             raise AttachmentError(
                 f"{path} leads out of the campaign's folder",
                 hint="copy the file into the folder, or write its absolute path in the letter",
@@ -112,7 +114,7 @@ class Shelf:
 
 def media_type(path: str, content: bytes) -> str:
     """Return the media type of a file by its name, with what text needs to be read rightly."""
-    suffix = os.path.splitext(path)[1].lower()
+    suffix = Path(path).suffix.lower()
     kind = _MORE_TYPES.get(suffix) or _TYPES.guess_type(f"x{suffix}")[0] or "application/octet-stream"
     if kind == "text/calendar":
         method = _METHOD.search(content)
@@ -132,7 +134,7 @@ def _within(path: str, folder: str) -> bool:
 
 def _identity(real: str) -> tuple[int, ...] | None:
     try:
-        return _marks(os.stat(real))
+        return _marks(Path(real).stat())
     except OSError:
         return None
 

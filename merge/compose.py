@@ -22,6 +22,7 @@ from merge.template import CLOSE, OPEN, HeaderLine, Rendered, Template
 _ORDER = ("From", "To", "Cc", "Reply-To", "Disposition-Notification-To")
 _KINDS = ((AddressError, "address"), (AttachmentError, "attachment"))
 _OURS = frozenset({"preheader", "content-type", "subject"})
+_FILES = frozenset({"attach", "attachment", "attach-as"})
 _ONCE = frozenset(
     {
         *(
@@ -174,7 +175,7 @@ class Composer:
                 raise type(error)(error.message, hint=error.hint, problems=(problem,)) from error
         return headers
 
-    def _take(self, line: HeaderLine, headers: _Headers) -> None:
+    def _take(self, line: HeaderLine, headers: _Headers) -> None:  # noqa: C901 - one branch for each kind of header
         """Read one header line. Raises ContentError."""
         name = line.name.lower()
         if flaw := header.flaw(line.name, line.value):
@@ -187,12 +188,8 @@ class Composer:
         elif name in header.ADDRESSES:
             if found := self._parsed(line):
                 headers.mailboxes[name] = headers.mailboxes.get(name, ()) + found
-        elif name in ("attach", "attachment"):
-            headers.files.append(("", self._shelf.file(line.value, line.marked.partition(OPEN)[0])))
-        elif name == "attach-as":
-            if not headers.files:
-                raise LetterError("Attach-As names the file of the Attach above it; there is none")
-            headers.files[-1] = (_file_name(line.value), headers.files[-1][1])
+        elif name in _FILES:
+            self._take_file(line, headers)
         elif name == "unsubscribe":
             headers.others += _unsubscribe(line.value)
         elif why := header.unwelcome(line.name):
@@ -200,6 +197,14 @@ class Composer:
                 raise LetterError(f"a letter cannot set {line.name}: {why}")
         elif name not in _OURS:
             headers.others.append((line.name, line.value))
+
+    def _take_file(self, line: HeaderLine, headers: _Headers) -> None:
+        if line.name.lower() != "attach-as":
+            headers.files.append(("", self._shelf.file(line.value, line.marked.partition(OPEN)[0])))
+        elif headers.files:
+            headers.files[-1] = (_file_name(line.value), headers.files[-1][1])
+        else:
+            raise LetterError("Attach-As names the file of the Attach above it; there is none")
 
     def _planned(self, recipient: Recipient, rendered: Rendered, taken: _Headers) -> _Plan:
         mailboxes = taken.mailboxes

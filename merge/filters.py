@@ -6,12 +6,16 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from importlib import import_module
+from types import ModuleType
 
 from merge.errors import LetterError
 
-_DATE_FORMATS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d")
-_DATE_FORMATS += ("%d.%m.%Y", "%d.%m.%Y %H:%M", "%Y/%m/%d")
+_DATE_FORMATS = (
+    *("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"),
+    *("%d.%m.%Y", "%d.%m.%Y %H:%M", "%Y/%m/%d"),
+)
+_MOST_DIGITS = 30
 _AMBIGUOUS = re.compile(r"\s*\d{1,2}[/-]\d{1,2}[/-]\d{2,4}\s*")
 _SMALL = frozenset(
     [
@@ -36,7 +40,7 @@ _SMALL = frozenset(
         "al",
     ]
 )
-_WORD = re.compile(r"[^\W\d_]+(?:[’'][^\W\d_]+)*")
+_WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 
 
 def split(value: str, separator: str = ",") -> list[str]:
@@ -45,7 +49,9 @@ def split(value: str, separator: str = ",") -> list[str]:
 
 
 def title(value: str) -> str:
-    """Begin each word with a capital, as names do: "ada o'neill" -> "Ada O'Neill", "ludwig van b." -> "Ludwig van B.".
+    """Begin each word with a capital, as names do: "ada o'neill" -> "Ada O'Neill".
+
+    Little words inside a name stay little: "ludwig van b." -> "Ludwig van B.".
 
     Words that have capitals inside already ("McDonald", "IBM") stay as they are, unless all of the text is
     in capitals.
@@ -59,14 +65,14 @@ def title(value: str) -> str:
             return part
         if word.start() > 0 and part in _SMALL:
             return part
-        if (at := max(part.find("'"), part.find("’"))) == 1 and len(part) > at + 2:
+        if (at := max(part.find("'"), part.find("\u2019"))) == 1 and len(part) > at + 2:
             return part[0].upper() + part[at] + part[at + 1].upper() + part[at + 2 :]
         return part[0].upper() + part[1:]
 
     return _WORD.sub(one, text)
 
 
-def moment(value: Any, pattern: str = "long", locale: str = "en") -> str:
+def moment(value: object, pattern: str = "long", locale: str = "en") -> str:
     """Write a date: `{{ due|date("long", "de") }}` -> "4. März 2025".
 
     `value` is "2025-03-04", "2025-03-04 14:30" or "04.03.2025". `pattern` is short, medium, long or full
@@ -83,21 +89,21 @@ def moment(value: Any, pattern: str = "long", locale: str = "en") -> str:
     return str(_babel("date").format_date(parsed, pattern, locale=locale))
 
 
-def number(value: Any, digits: int | None = None, locale: str = "en") -> str:
+def number(value: object, digits: int | None = None, locale: str = "en") -> str:
     """Write a number with its separators: `{{ total|number(2) }}` -> "1,234.50". Raises LetterError."""
     parsed = _parsed_number(value)
     if locale != "en":
         pattern = "#,##0.###" if digits is None else "#,##0" + ("." + "0" * digits if digits else "")
         return str(_babel("number").format_decimal(parsed, pattern, locale=locale))
-    return f"{parsed:,}" if digits is None else f"{parsed:,.{min(digits, 30)}f}"
+    return f"{parsed:,}" if digits is None else f"{parsed:,.{min(digits, _MOST_DIGITS)}f}"
 
 
-def currency(value: Any, code: str, locale: str = "en_US") -> str:
+def currency(value: object, code: str, locale: str = "en_US") -> str:
     """Write an amount of money: `{{ fee|currency("EUR", "de") }}` -> "1.234,50 €"; needs the extra `i18n`."""
     return str(_babel("currency").format_currency(_parsed_number(value), code, locale=locale))
 
 
-FILTERS: Mapping[str, Callable[..., Any]] = {
+FILTERS: Mapping[str, Callable[..., object]] = {
     "split": split,
     "title": title,
     "date": moment,
@@ -117,23 +123,22 @@ def _parsed_date(text: str) -> datetime:
     raise LetterError(f"{text!r} is no date", hint="write dates in the list as 2025-03-04")
 
 
-def _parsed_number(value: Any) -> Decimal:
+def _parsed_number(value: object) -> Decimal:
     try:
         parsed = Decimal(str(value).strip().replace(" ", "").replace("\u00a0", ""))
     except InvalidOperation:
         raise LetterError(
             f"{str(value)!r} is no number", hint="write numbers in the list as 1234.5"
         ) from None
-    if not parsed.is_finite() or abs(parsed.adjusted()) > 30:
+    if not parsed.is_finite() or abs(parsed.adjusted()) > _MOST_DIGITS:
         raise LetterError(f"{str(value)!r} is no number for a letter")
     return parsed
 
 
-def _babel(what: str) -> Any:
+def _babel(filter_name: str) -> ModuleType:
     try:
-        from babel import dates, numbers
+        return import_module("babel.dates" if filter_name == "date" else "babel.numbers")
     except ImportError:
         raise LetterError(
-            f"the filter {what} needs Babel for this", hint='install it with: pip install "mergepost[i18n]"'
+            f"the filter {filter_name} needs Babel for this", hint='install it: pip install "mergepost[i18n]"'
         ) from None
-    return dates if what == "date" else numbers

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from html import escape, unescape
+from importlib import import_module
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from merge.errors import LetterError
@@ -47,7 +48,8 @@ FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud8
 
 _STYLE = """
 body{margin:0;padding:0;background:#ffffff;color:#1c1e21}
-.letter{max-width:38em;margin:0 auto;padding:24px 16px;font-family:system-ui,-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;font-size:16px;line-height:1.55;overflow-wrap:break-word}
+.letter{max-width:38em;margin:0 auto;padding:24px 16px;font-size:16px;line-height:1.55;
+  font-family:system-ui,-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;overflow-wrap:break-word}
 h1{font-size:26px;line-height:1.25;margin:0 0 16px}
 h2{font-size:20px;line-height:1.3;margin:28px 0 12px}
 h3{font-size:17px;line-height:1.3;margin:24px 0 8px}
@@ -119,7 +121,7 @@ class Typesetter:
         self._settings: OrderedDict[tuple[tuple[str, ...], bool, str], _Setting] = OrderedDict()
         self._texts: OrderedDict[tuple[str, ...], _Setting] = OrderedDict()
 
-    def set(  # noqa: PLR0913, PLR0917 - a body and its own plain part, each a pattern and values
+    def set(
         self,
         pattern: tuple[str, ...],
         values: Sequence[str],
@@ -130,7 +132,9 @@ class Typesetter:
         """Set one row. Raises LetterError, also for a value that would make a link run a script."""
         if self._kind == "text":
             own_text = (pattern, values)
-            html, images, digest, text = None, (), "", None
+            html, text = None, None
+            images: tuple[tuple[str, str], ...] = ()
+            digest = ""
         else:
             setting = self._setting((pattern, bool(preheader), language))
             digest = setting.digest
@@ -214,7 +218,7 @@ def document(content: str, language: str, style: str) -> str:
 
 def as_text(html: str) -> str:
     """Return what an HTML letter says, as plain text with its links."""
-    from resiliparse.extract.html2text import extract_plain_text
+    from resiliparse.extract.html2text import extract_plain_text  # noqa: PLC0415 - not needed to start
 
     text = extract_plain_text(html, preserve_formatting=True, links=True, alt_texts=True)
     text = "\n".join(line.rstrip() for line in text.split("\n"))
@@ -228,14 +232,14 @@ def content_id(path: str) -> str:
 
 @cache
 def _markdown(hard_breaks: bool) -> MarkdownIt:  # noqa: FBT001 - `cache` asks for positions
-    from markdown_it import MarkdownIt
+    from markdown_it import MarkdownIt  # noqa: PLC0415 - not needed to start
 
     made = MarkdownIt("commonmark", {"html": True, "breaks": hard_breaks, "xhtmlOut": False})
     return made.enable(["table", "strikethrough"])
 
 
 def _inlined(html: str) -> str:
-    from css_inline import InlineError
+    from css_inline import InlineError  # noqa: PLC0415 - not needed to start
 
     try:
         return _inliner().inline(html)
@@ -245,7 +249,7 @@ def _inlined(html: str) -> str:
 
 @cache
 def _inliner() -> CSSInliner:
-    from css_inline import CSSInliner
+    from css_inline import CSSInliner  # noqa: PLC0415 - not needed to start
 
     return CSSInliner(keep_style_tags=True, load_remote_stylesheets=False)
 
@@ -253,12 +257,13 @@ def _inliner() -> CSSInliner:
 @lru_cache(maxsize=1)
 def _mjml_engine() -> Callable[[str], str]:
     try:
-        from mjml import mjml2html
+        engine = import_module("mjml")
     except ImportError:
         raise LetterError(
             "MJML letters need the extra mjml", hint='install it with: pip install "mergepost[mjml]"'
         ) from None
-    return mjml2html  # type: ignore[no-any-return]
+    found: Callable[[str], str] = engine.mjml2html
+    return found
 
 
 def _mjml(pattern: str) -> str:

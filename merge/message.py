@@ -15,20 +15,22 @@ _MIME = frozenset(
     {"content-type", "content-transfer-encoding", "content-disposition", "content-id", "mime-version"}
 )
 
+_WITH_PARAMETERS = ("content-type", "content-disposition")
+
 
 class WirePolicy(EmailPolicy):
     """CRLF, seven bits, and headers folded by our own rules, which lose neither blanks nor recipients."""
 
-    def fold(self, name: str, value: Any) -> str:
+    def fold(self, name: str, value: Any) -> str:  # noqa: ANN401 - header classes are made at run time
         """Fold one header for `as_string`."""
         return self._folded(name, value)
 
-    def fold_binary(self, name: str, value: Any) -> bytes:
+    def fold_binary(self, name: str, value: Any) -> bytes:  # noqa: ANN401 - as above
         """Fold one header for `as_bytes`."""
         return self._folded(name, value).encode()
 
-    def _folded(self, name: str, value: Any) -> str:
-        if name.lower() in ("content-type", "content-disposition"):
+    def _folded(self, name: str, value: Any) -> str:  # noqa: ANN401 - as above
+        if name.lower() in _WITH_PARAMETERS:
             parameters: list[str] = []
             for key, text in value.params.items():
                 parameters += header.write_parameter(key, text)
@@ -49,43 +51,55 @@ def email_message(letter: Letter) -> EmailMessage:
     Bcc is not in it; the recipients are in `letter.envelope`.
     """
     message = EmailMessage(policy=POLICY)
+    attached = [file for file in letter.attachments if not file.content_id]
+    _set_alternatives(message, letter, [file for file in attached if is_invitation(file)])
+    if attached:
+        message.make_mixed(boundary=boundary(letter, "mixed"))
+        for attachment in attached:
+            _add(message, attachment)
+    mime = [(name, value) for name, value in message.items() if name != "MIME-Version"]
+    for name in message.keys():  # noqa: SIM118 - a message is no dict: iterating over it is not defined
+        del message[name]
     for name, value in letter.headers:
         mailboxes = letter.mailboxes.get(name.lower())
         if mailboxes is not None:
-            message[name] = [Address(m.name, addr_spec=m.address) for m in mailboxes]
+            message[name] = [Address(box.name, addr_spec=box.address) for box in mailboxes]
         else:
             message[name] = value
     message["Date"] = wire_date(letter.date)
     message["Message-ID"] = letter.message_id
     message["MIME-Version"] = "1.0"
-    inline = [a for a in letter.attachments if a.content_id]
-    attached = [a for a in letter.attachments if not a.content_id]
-    if letter.text is not None:
+    for name, value in mime:
+        message[name] = value
+    return message
+
+
+def _set_alternatives(message: EmailMessage, letter: Letter, invitations: list[Attachment]) -> None:
+    """Give a message its plain part, its HTML part and its invitations, as far as there are any."""
+    if letter.text is None:
+        _set_html(message, letter)
+    else:
         _set_text(message, letter.text, "plain")
         if letter.html is not None:
             message.make_alternative(boundary=boundary(letter, "alternative"))
-    html = message
-    if letter.html is not None:
-        if letter.text is not None:
             html = EmailMessage(policy=POLICY)
-        _set_text(html, letter.html, "html")
-        if inline:
-            html.make_related(boundary=boundary(letter, "related"))
-            for attachment in inline:
-                _add(html, attachment)
-        if html is not message:
+            _set_html(html, letter)
+            del html["MIME-Version"]
             message.attach(html)
-    invitations = [a for a in attached if is_invitation(a)]
-    if invitations:
-        if message.get_content_type() != "multipart/alternative":
-            message.make_alternative(boundary=boundary(letter, "alternative"))
-        for attachment in invitations:
-            message.attach(_calendar(attachment))
-    if attached:
-        message.make_mixed(boundary=boundary(letter, "mixed"))
-        for attachment in attached:
+    if invitations and message.get_content_type() != "multipart/alternative":
+        message.make_alternative(boundary=boundary(letter, "alternative"))
+    for attachment in invitations:
+        message.attach(_calendar(attachment))
+
+
+def _set_html(message: EmailMessage, letter: Letter) -> None:
+    """Give a message the HTML part, with the pictures that it shows."""
+    _set_text(message, letter.html or "", "html")
+    inline = [file for file in letter.attachments if file.content_id]
+    if inline:
+        message.make_related(boundary=boundary(letter, "related"))
+        for attachment in inline:
             _add(message, attachment)
-    return message
 
 
 def _set_text(part: EmailMessage, text: str, subtype: str) -> None:

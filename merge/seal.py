@@ -138,7 +138,7 @@ class _Mould:
 
 
 def _in_bytes(runs: list[str]) -> bytes:
-    """Put all runs in one text, with a line between them that no letter can hold, so that one call encodes all."""
+    """Put all runs in one text, with lines between them that no letter can hold: one call encodes all."""
     return "\0\n".join(runs).replace("\n", "\r\n").encode()
 
 
@@ -209,7 +209,7 @@ def _body(letter: Letter) -> tuple[bytes, bytes]:
 
 
 def is_invitation(attachment: Attachment) -> bool:
-    """Whether a calendar file asks for an answer, so that mail programs offer it beside the text (RFC 6047)."""
+    """Whether a calendar file asks for an answer, and so stands beside the text too (RFC 6047)."""
     return attachment.media_type.startswith("text/calendar") and "method=" in attachment.media_type
 
 

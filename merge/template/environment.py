@@ -49,7 +49,7 @@ _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _SMALL_NUMBER = 1_000
 
 
-class Refused(ContentError):
+class RefusedError(ContentError):
     """A value that cannot stand where the letter puts it."""
 
     def __init__(self, message: str, value: str = "", hint: str = "") -> None:
@@ -151,7 +151,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             _refuse_wide_format(left)
         return _sized(super().call_binop(context, operator, left, right))
 
-    def call(  # type: ignore[override] # Jinja2 hides these two names from keyword arguments; so does "/"
+    def call(
         self, context: Context, function: Callable[..., object], /, *args: object, **kwargs: object
     ) -> object:
         """Refuse arguments that would fill the memory; else call as the sandbox does."""
@@ -204,14 +204,14 @@ def default(value: object, default_value: object = "", boolean: object = None) -
 
 
 def printable(value: object) -> str:
-    """Return a value as the text to be printed. Raises Refused for what is neither a text nor a number."""
+    """Return a value as the text to be printed. Raises RefusedError for what is no text and no number."""
     if isinstance(value, str):
         return value.replace("\r\n", "\n").replace("\r", "\n") if "\r" in value else value
     if isinstance(value, Undefined):
         str(value)
     if value is None or isinstance(value, (bool, list, tuple, dict, set)) or callable(value):
         shown = repr(value)[:60] if isinstance(value, (bool, list, tuple)) else type(value).__name__
-        raise Refused(
+        raise RefusedError(
             f"this is no text: {shown}",
             hint='say in words what should stand here: {{ "yes" if x else "no" }}, {{ names|join(", ") }}',
         )
@@ -225,8 +225,8 @@ def for_header(value: object) -> str:
         text = text.translate(_UNMARKED)
         if found := _UNSAFE.search(text):
             if found[0] in "\n\v\f\x1c\x1d\x1e\x85\u2028\u2029":
-                raise Refused("a line break in a value could begin another header", text)
-            raise Refused(f"a control character (U+{ord(found[0]):04X}) cannot stand in a header", text)
+                raise RefusedError("a line break in a value could begin another header", text)
+            raise RefusedError(f"a control character (U+{ord(found[0]):04X}) cannot stand in a header", text)
     return f"{OPEN}{text}{CLOSE}"
 
 
@@ -281,17 +281,21 @@ class Row:
 
 def _put_on_account(tree: nodes.Template) -> None:
     for loop in tree.find_all(nodes.For):
-        loop.iter = _filtered(loop.iter, _BOUNDED)
+        loop.iter = _filtered(_expression(loop.iter), _BOUNDED, loop)
     for assignment in tree.find_all(nodes.Assign):
-        assignment.node = _filtered(assignment.node, _SIZED)
+        assignment.node = _filtered(_expression(assignment.node), _SIZED, assignment)
     for block in tree.find_all(nodes.AssignBlock):
         block.filter = _filtered(block.filter, _SIZED, block)
 
 
-def _filtered(node: nodes.Node | None, name: str, beside: nodes.Node | None = None) -> nodes.Filter:
-    place = node or beside
-    made = nodes.Filter(node, name, [], [], None, None, lineno=place and place.lineno)
-    made.environment = place and place.environment
+def _expression(node: nodes.Node) -> nodes.Expr:
+    assert isinstance(node, nodes.Expr)  # noqa: S101 - by Jinja2's grammar; its types are wider
+    return node
+
+
+def _filtered(node: nodes.Expr | None, name: str, beside: nodes.Node) -> nodes.Filter:
+    made = nodes.Filter(node, name, [], [], None, None, lineno=beside.lineno)
+    made.environment = beside.environment
     return made
 
 

@@ -14,7 +14,7 @@ from merge.errors import LetterError, MergeError, Problem
 from merge.model import Recipient
 from merge.names import resolve, short_name
 from merge.template import scan
-from merge.template.environment import ACCOUNT, Account, Refused, Row, environment, printable
+from merge.template.environment import ACCOUNT, Account, RefusedError, Row, environment, printable
 from merge.template.part import Part
 from merge.template.source import CLOSE, OPEN, Line, Source, header_lines
 
@@ -22,7 +22,7 @@ Kind = Literal["markdown", "html", "text", "mjml"]
 
 
 class HeaderLine(NamedTuple):
-    """One rendered header: `line` is its place in the letter; in `marked` each rendered value has its ends marked."""
+    """One rendered header; `line` is its place in the letter, `marked` its value with what was rendered marked."""
 
     name: str
     value: str
@@ -31,7 +31,7 @@ class HeaderLine(NamedTuple):
 
 
 class Slotted(NamedTuple):
-    """A rendered text in pieces, with a token in the place of each value, and the values by the tokens' numbers.
+    """A rendered text in pieces, with a token in the place of each value, and the values by their numbers.
 
     Rows that take the same branches have the same pattern, so whatever is slow need be done only once for it.
     """
@@ -268,13 +268,13 @@ class Choice:
 
 
 def choose(expression: str) -> Choice:
-    """Compile a condition on a row, such as `status == "member"`. Raises LetterError, also when it is asked."""
+    """Compile a condition on a row, such as `status == "member"`. Raises LetterError, also when asked."""
     return Choice(expression)
 
 
 def _broken(part: Part, error: Exception, recipient: Recipient) -> LetterError:
     file, line = part.place(error)
-    value = error.value if isinstance(error, Refused) else ""
+    value = error.value if isinstance(error, RefusedError) else ""
     field = next((name for name, cell in recipient.cells.items() if value and cell == value), "")
     message = _words(error)
     hint = error.hint if isinstance(error, MergeError) else ""

@@ -17,8 +17,9 @@ _GROWING = (nodes.For, nodes.Include, nodes.Import, nodes.FromImport, nodes.Macr
 _SCOPED = (nodes.Assign, nodes.AssignBlock, nodes.Block, *_GROWING)
 _SHAPING = (nodes.FilterBlock, nodes.AssignBlock, nodes.ScopedEvalContextModifier)
 _LOOKING = (
-    nodes.Filter, nodes.Concat, nodes.Compare, nodes.Test, nodes.BinExpr, nodes.Assign, nodes.Getattr, nodes.Getitem,
-)  # fmt: skip
+    *(nodes.Filter, nodes.Concat, nodes.Compare, nodes.Test, nodes.BinExpr, nodes.Assign),
+    *(nodes.Getattr, nodes.Getitem),
+)
 _SPEAKING = frozenset(
     {
         *(
@@ -42,7 +43,7 @@ _SPEAKING = frozenset(
 
 
 class Part:
-    """One compiled text. `first_line` is where it begins in its file; `prepared` is what Jinja2 is given."""
+    """One compiled text; `first_line` is its place in its file, `prepared` what Jinja2 is given."""
 
     def __init__(self, file: str, source: str, prepared: str, first_line: int, made: Sandbox) -> None:
         self.file = file
@@ -62,7 +63,7 @@ class Part:
         assert isinstance(loader, CampaignLoader)  # noqa: S101 - `environment` makes no other
         return loader
 
-    def render(self, variables: dict[str, object]) -> tuple[Sequence[str], dict[str, object]]:
+    def render(self, variables: dict[str, object]) -> tuple[tuple[str, ...], dict[str, object]]:
         """Return the text in pieces, and the names that it set for what follows.
 
         Pieces that the letter wrote itself are the same objects for every row.
@@ -103,6 +104,18 @@ class Part:
         return found
 
 
+def borrowings(
+    tree: nodes.Template,
+) -> list[nodes.Include | nodes.Extends | nodes.Import | nodes.FromImport]:
+    """List the places where a template names another file."""
+    return [
+        *tree.find_all(nodes.Include),
+        *tree.find_all(nodes.Extends),
+        *tree.find_all(nodes.Import),
+        *tree.find_all(nodes.FromImport),
+    ]
+
+
 def fit_for_slots(trees: Sequence[nodes.Template]) -> bool:
     """Whether no expression comes to see a text that holds tokens: only then may tokens stand for values."""
     if any(any(tree.find_all(_SHAPING)) for tree in trees):
@@ -114,9 +127,8 @@ def fit_for_slots(trees: Sequence[nodes.Template]) -> bool:
             for call in looking.find_all(nodes.Call):
                 if call.node.name in macros if isinstance(call.node, nodes.Name) else imported:
                     return False
-        for include in tree.find_all((nodes.Include, nodes.Extends, nodes.Import, nodes.FromImport)):
-            if not isinstance(include.template, nodes.Const):
-                return False
+        if any(not isinstance(node.template, nodes.Const) for node in borrowings(tree)):
+            return False
         for call in tree.find_all(nodes.Call):
             if any(any(argument.find_all(nodes.Call)) for argument in (*call.args, *call.kwargs)):
                 return False

@@ -17,7 +17,7 @@ from merge.errors import LetterError, Problem, Severity
 from merge.template import scan
 from merge.template.environment import ACCOUNT, Account, environment, for_header, into_slots, printable
 from merge.template.letter import Apart, Kind, Template, Texts
-from merge.template.part import Part, fit_for_slots, plain_spoken
+from merge.template.part import Part, borrowings, fit_for_slots, plain_spoken
 from merge.template.source import Line, Source, at, controls, marked, normal, split, tidy
 from merge.template.whole import HandMade, Whole, for_whole
 
@@ -315,8 +315,13 @@ def _evaluated(part: Part, name: str) -> None:
 
 
 def _imports(tree: nodes.Template) -> Iterable[nodes.Import | nodes.FromImport]:
-    for node in tree.find_all((nodes.Import, nodes.FromImport)):
-        if isinstance(node.template, nodes.Const) and not node.with_context:
+    """Yield the imports of files that are named outright, and do not see the row."""
+    for node in borrowings(tree):
+        if (
+            isinstance(node, (nodes.Import, nodes.FromImport))
+            and isinstance(node.template, nodes.Const)
+            and not node.with_context
+        ):
             yield node
 
 

@@ -6,7 +6,6 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeGuard
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
@@ -65,7 +64,7 @@ class _Reader:
             scope = self._statement(node, scope, guarded)
         return scope
 
-    def _statement(self, node: nodes.Node, scope: _Names, guarded: _Names) -> _Names:
+    def _statement(self, node: nodes.Node, scope: _Names, guarded: _Names) -> _Names:  # noqa: PLR0911 - one a kind
         match node:
             case nodes.Output():
                 for child in node.nodes:
@@ -139,10 +138,15 @@ class _Reader:
                 self._read(node, scope, guarded)
 
     def _filters(self, node: nodes.Filter | None, scope: _Names, guarded: _Names) -> None:
-        while node is not None:
-            for child in (*node.args, *node.kwargs):
-                self._read(child, scope, guarded)
-            node = node.node if isinstance(node.node, nodes.Filter) else None
+        """Read the arguments of the filters of a whole block."""
+        current: nodes.Node | None = node
+        while isinstance(current, nodes.Filter):
+            self._arguments(current, scope, guarded)
+            current = current.node
+
+    def _arguments(self, node: nodes.Filter, scope: _Names, guarded: _Names) -> None:
+        for child in (*node.args, *node.kwargs):
+            self._read(child, scope, guarded)
 
     def _read(self, node: nodes.Node, scope: _Names, guarded: _Names, *, printed: bool = False) -> None:
         if isinstance(node, nodes.Name):
@@ -150,8 +154,8 @@ class _Reader:
                 self._note(node.name, node.lineno, guarded, printed=printed)
         elif (column := _column_of_row(node)) and "row" not in scope:
             self._note(column, node.lineno, guarded, printed=printed, literal=True)
-        elif _is_subtraction(node, scope):
-            self._found.append(Use(node.left.name, node.lineno, minus=node.right.name))
+        elif (names := _subtracted(node)) and not scope.issuperset(names):
+            self._found.append(Use(names[0], node.lineno, minus=names[1]))
         else:
             self._read_inside(node, scope, guarded, printed=printed)
 
@@ -164,10 +168,10 @@ class _Reader:
         match node:
             case nodes.Filter(name=name) if name in _DEFAULTS and node.node is not None:
                 self._read(node.node, scope, guarded | _named(node.node))
-                self._filters(node, scope, guarded)
+                self._arguments(node, scope, guarded)
             case nodes.Filter() if node.node is not None:
                 self._read(node.node, scope, guarded, printed=printed)
-                self._filters(node, scope, guarded)
+                self._arguments(node, scope, guarded)
             case nodes.Test(name=name) if name in _GUARDS:
                 self._read(node.node, scope, guarded | _named(node.node))
             case nodes.And() | nodes.Or():
@@ -200,12 +204,13 @@ def _column_of_row(node: nodes.Node) -> str:
             return ""
 
 
-def _is_subtraction(node: nodes.Node, scope: _Names) -> TypeGuard[nodes.Sub]:
+def _subtracted(node: nodes.Node) -> tuple[str, str] | None:
+    """Return the two names of `first - name`."""
     match node:
-        case nodes.Sub(left=nodes.Name(name=left), right=nodes.Name(name=right)):
-            return left not in scope or right not in scope
+        case nodes.Sub(left=nodes.Name(name=str(left)), right=nodes.Name(name=str(right))):
+            return left, right
         case _:
-            return False
+            return None
 
 
 def _read_names(node: nodes.Node) -> Iterator[str]:

@@ -6,7 +6,8 @@ Plain text in, plain text out: nothing is rendered here.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from merge.errors import Problem
 
@@ -73,7 +74,7 @@ def controls(name: str, text: str) -> list[Problem]:
             found.start(),
             1,
             "source",
-            f"the letter holds a control character (U+{ord(found[0]):04X})",
+            f"a control character (U+{ord(found[0]):04X}) in the letter",
         )
         for found in _CONTROL.finditer(text)
     ][:5]
@@ -86,61 +87,57 @@ def split(name: str, text: str) -> tuple[Source, list[Problem]]:
     end = blank.start() if blank else len(text)
     body_at = blank.end() if blank else len(text)
     head = text[:end]
-    lines, problems = _lines(name, text, masked[:end])
+    lines, problems = _lines(name, text, head)
     if problems and not lines:
-        problems = [
-            at(
-                name, text, 0, len(text.partition("\n")[0]), "header", f"{name} does not begin with header lines",
-                'begin with "Subject: ...", then a blank line, then the letter',
-            )
-        ]  # fmt: skip
+        width = len(text.partition("\n")[0])
+        hint = 'begin with "Subject: ...", then a blank line, then the letter'
+        problems = [at(name, text, 0, width, "header", f"{name} does not begin with header lines", hint)]
     foreign = any(line.name in _FOREIGN for line in lines) or name.startswith("mailmerge_template")
     body_line = text.count("\n", 0, body_at) + 1
     return Source(name, text, head, text[body_at:], body_line, tuple(lines), foreign), problems
 
 
-def _lines(name: str, text: str, masked: str) -> tuple[list[Line], list[Problem]]:
+def _lines(name: str, text: str, head: str) -> tuple[list[Line], list[Problem]]:
     found: list[Line] = []
     problems: list[Problem] = []
-    position = 0
-    for number, line in enumerate(masked.split("\n"), 1):
-        original = text[position : position + len(line)]
-        start = len(line) - len(line.lstrip("\0 \t")) if line.startswith(("\0", " ", "\t")) else 0
-        match = _NAME.match(line, start)
-        continued = line[:1] in (" ", "\t") and found
-        if match and not continued:
-            found.append(Line(match[1], original[match.end() :].strip(), number))
-        elif line.strip("\0 \t") and continued:
-            found[-1] = Line(found[-1].name, f"{found[-1].value} {original.strip()}", found[-1].line)
-        elif line.strip("\0 \t"):
-            problems.append(
-                at(
-                    name,
-                    text,
-                    position,
-                    len(line),
-                    "header",
-                    "this line is no header",
-                    'a header is "Name: value"; the letter itself begins after a blank line',
-                )  # fmt: skip
+    for number, position, line, bare, begin in _physical(head):
+        if begin is not None:
+            found.append(
+                Line(line[begin:].partition(":")[0].rstrip(), line.partition(":")[2].strip(), number)
             )
-        position += len(line) + 1
+        elif not bare.strip():
+            continue
+        elif bare[0] in " \t" and found:
+            found[-1] = replace(found[-1], value=f"{found[-1].value} {line.strip()}")
+        else:
+            hint = 'a header is "Name: value"; the letter itself begins after a blank line'
+            problems.append(at(name, text, position, len(line), "header", "this line is no header", hint))
     return found, problems
+
+
+def _physical(head: str) -> Iterator[tuple[int, int, str, str, int | None]]:
+    """Yield each line of a header block.
+
+    That is its number, its position, its text, what is left of it without tags, and where in it a header's
+    name begins, if one does.
+    """
+    masked = _TAG.sub(lambda tag: "\0" * len(tag[0]), head)
+    position = 0
+    for number, blind in enumerate(masked.split("\n"), 1):
+        line = head[position : position + len(blind)]
+        tags = _LEADING_TAGS.match(line)
+        begin = tags.end() if tags else 0
+        named = _NAME.match(blind, begin) and (begin == 0 or blind[0] == "\0" or number == 1)
+        yield number, position, line, blind.replace("\0", ""), begin if named else None
+        position += len(blind) + 1
 
 
 def marked(head: str) -> str:
     """Put START and the line's number before each header name of a header block."""
-    masked = _TAG.sub(lambda tag: "\0" * len(tag[0]), head)
-    lines = []
-    position = 0
-    for number, line in enumerate(masked.split("\n"), 1):
-        original = head[position : position + len(line)]
-        start = len(_LEADING_TAGS.match(original)[0])  # type: ignore[index] - it matches the empty text too
-        if _NAME.match(line, start) and (start == 0 or line[0] == "\0" or not lines):
-            original = f"{original[:start]}{START}{number}:{original[start:]}"
-        lines.append(original)
-        position += len(line) + 1
-    return "\n".join(lines)
+    return "\n".join(
+        line if begin is None else f"{line[:begin]}{START}{number}:{line[begin:]}"
+        for number, _, line, _, begin in _physical(head)
+    )
 
 
 def tidy(text: str) -> str:
@@ -183,7 +180,7 @@ def at(  # noqa: PLR0913, PLR0917 - what a Problem is made of
 
 
 def header_lines(rendered: str) -> list[tuple[str, str, int]]:
-    """Read a rendered header block into (name, value still marked, line). Text outside headers is the first's.
+    """Read a rendered header block into (name, value still marked, line).
 
     Raises ValueError for a text that belongs to no header.
     """

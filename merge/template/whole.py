@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from markupsafe import escape
 
-from merge.template.environment import Account, Refused, printable
+from merge.template.environment import Account, RefusedError, printable
 from merge.template.letter import Apart, Slotted
 from merge.template.part import Part
 from merge.template.source import CLOSE, OPEN, Line
@@ -60,7 +60,7 @@ class Whole(NamedTuple):
         if found := _UNSAFE.search(
             head.replace("\n", "") if masked.count("\n") == head.count("\n") else head
         ):
-            raise Refused(
+            raise RefusedError(
                 f"a control character (U+{ord(found[0]):04X}) or a line break in a value of a header"
             )
         logical: list[str] = []
@@ -73,7 +73,7 @@ class Whole(NamedTuple):
             elif _HEADER.match(line):
                 logical.append(original)
             elif line.strip():
-                raise Refused(f"this line is no header: {original[:60]!r}")
+                raise RefusedError(f"this line is no header: {original[:60]!r}")
         known = {line.name.lower(): line.line for line in self.lines}
         for line in logical:
             name, _, value = line.partition(":")
@@ -81,7 +81,7 @@ class Whole(NamedTuple):
 
 
 class HandMade(NamedTuple):
-    """A letter that writes its MIME parts itself: the plain one and the HTML one are taken out of its body."""
+    """A letter that writes its MIME parts itself: the plain one and the HTML one are taken out of it."""
 
     texts: Apart
     boundary: str
@@ -99,7 +99,7 @@ class HandMade(NamedTuple):
         lines, main, _ = self.texts.render(variables, account, enter)
         found = dict(_mime_parts("".join(main.pattern), self.boundary))
         if "text/html" not in found:
-            raise Refused(f"no part with Content-Type: text/html between the lines --{self.boundary}")
+            raise RefusedError(f"no part with Content-Type: text/html between the lines --{self.boundary}")
         plain = found.get("text/plain", "")
         if not main.values:  # rendered without slots, so what was escaped for HTML is escaped here too
             plain = unescape(plain)
