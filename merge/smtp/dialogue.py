@@ -1,7 +1,7 @@
 """What to say next, given what was heard? One conversation with one server, without a socket or a clock.
 
-`Dialogue.step` is what to do now; whoever has the line does it and reports by `Dialogue.resume`; `step` is then
-the next thing. Replies are matched by place: each is read where the command that asked for it was said,
+`Dialogue.step` is what to do now; whoever has the line does it and reports by `Dialogue.resume`; `step` is
+then the next thing. Replies are matched by place: each is read where the command that asked for it was said,
 so that one too many or one too few shows. From banner to end:
 
     banner, EHLO [, STARTTLS, handshake, EHLO] [, AUTH]                          opening

@@ -50,7 +50,7 @@ class Clock(Protocol):
 
 
 class Security:
-    """TLS for one server: trust is read once, sessions are resumed where the server allows it (RFC 8446, 2.2).
+    """TLS for one server: trust is read once, sessions are resumed where possible (RFC 8446, 2.2).
 
     Verifies the certificate and the host name always; TLS 1.2 or newer (RFC 8996).
     Raises ConfigError if `ca_file` cannot be read.
@@ -92,6 +92,7 @@ class Wire:
         self._clock = clock
         self._socket: socket.socket | None = None
         self._security: Security | None = None
+        self._secure = False  # the handshake is done
         self._wants_read = False
 
     # Making it
@@ -156,6 +157,7 @@ class Wire:
                 except ssl.SSLWantWriteError:
                     ready = self._ready(write=True, seconds=until - self._clock.monotonic())
                 else:
+                    self._secure = True
                     return
                 if not ready or self._clock.monotonic() >= until:
                     raise Broken(f"did not finish the TLS handshake in {seconds:g} s")
@@ -200,7 +202,7 @@ class Wire:
             raise Broken(f"broke the connection ({_words(error)})") from None
 
     def wait(self, seconds: float, *, write: bool = False) -> bool:
-        """Wait until something has arrived, or with `write` until the line takes more. False: it was in vain."""
+        """Wait until something has arrived or, with `write`, the line takes more. False: it was in vain."""
         line = self._open()
         if isinstance(line, ssl.SSLSocket) and line.pending():
             return True
@@ -211,8 +213,9 @@ class Wire:
         line, self._socket = self._socket, None
         if line is None:
             return
-        if isinstance(line, ssl.SSLSocket) and self._security is not None:
+        if isinstance(line, ssl.SSLSocket) and self._security is not None and self._secure:
             self._security.remember(line)
+        self._secure = False
         line.close()
 
     # What it is
@@ -245,7 +248,7 @@ class Wire:
 
     @property
     def expires(self) -> float:
-        """The moment until which the server's certificate is good, in seconds since the epoch; 0 without TLS."""
+        """When the server's certificate ends, in seconds since the epoch; 0 without TLS."""
         end = self._certificate.get("notAfter")
         return float(ssl.cert_time_to_seconds(end)) if end else 0.0
 

@@ -86,7 +86,7 @@ def read(path: Path) -> list[Script]:
     return scripts
 
 
-def _take(script: Script, line: str) -> None:
+def _take(script: Script, line: str) -> None:  # noqa: C901, PLR0912 - one branch a mark
     mark, _, rest = line.partition(" ")
     match mark:
         case "C:" | "S:":

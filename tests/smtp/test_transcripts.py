@@ -44,7 +44,7 @@ def test_it_does_so_over_a_socket(script: Script) -> None:
 
 
 def over_a_socket(script: Script, server: Server) -> Result:
-    result, clock = Result(), Told()
+    result, clock = Result(), Told(lambda: server.exhausted)
     account = Account(
         LOOPBACK,
         server.port,
@@ -92,7 +92,6 @@ def work(session: Session, todo: Iterator, server: Server, clock: Told, rows: in
     for _ in range(200):
         while session.room and (delivery := next(todo, None)):
             session.offer(delivery)
-        clock.stop_at = len(clock.slept) + 1 if server.exhausted else 1000
         outcomes = session.collect(0.02)
         settled += len(outcomes)
         yield outcomes
