@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from merge.disk import eml_name, write_whole
 from merge.model import Delivery, Outcome, State
 
 BeforeCommit = Callable[[Delivery], None]
@@ -109,18 +109,6 @@ class Folder(Memory):
         path = self._folder / eml_name(delivery.row, delivery.envelope.recipients[0])
         write_whole(path, delivery.content)
         return _accepted(delivery)
-
-
-def eml_name(row: int, address: str) -> str:
-    """Return a file name that is safe on every system: the row, then what is harmless of the address."""
-    return f"{row:04d}-{re.sub(r'[^A-Za-z0-9.@_-]', '_', address)[:80]}.eml"
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file so that a reader, or a crash, meets the old one or the new one, never a part."""
-    draft = path.with_name(path.name + ".part")
-    draft.write_bytes(content)
-    draft.replace(path)
 
 
 def _accepted(delivery: Delivery) -> Outcome:

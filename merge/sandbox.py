@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from merge.carrier import write_whole
+from merge.disk import write_whole
 
 if TYPE_CHECKING:
     from aiosmtpd.smtp import SMTP, Envelope, Session

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from merge.carrier import eml_name, write_whole
+from merge.disk import eml_name, write_whole
 from merge.model import Letter
 from merge.seal import seal
 
