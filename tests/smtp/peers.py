@@ -219,6 +219,7 @@ class Server:
         self.connections = 0
         self.socket = socket.socket()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)  # so that buffers fill up
         self.socket.bind((LOOPBACK, 0))
         self.socket.listen(16)
         self.port: int = self.socket.getsockname()[1]
