@@ -97,7 +97,9 @@ def _row_line(problem: Problem) -> str:
     if problem.field:
         words = f"{plain(problem.field, 40)}: {words}"
     hint = "; ".join(plain(line, 200) for line in problem.hint.splitlines())
-    if value:
+    if value and value in words:
+        value = ""
+    elif value:
         value = f"{column(value, _VALUE_CELLS)} " if width(value) <= _VALUE_CELLS else f"{value}  "
     return f"{problem.row:>7} | {value}{words}" + (f"; {hint}" if hint else "")
 
