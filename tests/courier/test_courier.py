@@ -83,6 +83,15 @@ def test_a_clock_set_back_between_runs_delays_by_one_window_at_most(tmp_path: Pa
     second.journal.close()
 
 
+def test_a_clock_set_back_puts_no_row_off_for_longer_than_its_schedule(five: Sending) -> None:
+    five.line.answer = by_row(k1=(D, "RCPT"))
+    five.run(wait=0)
+    five.clock.shift(-10 * 365 * DAY)
+    ending = five.run(wait=Retry().longest)
+    assert ending.tally[S] == 1
+    assert five.clock.monotonic() <= Retry().longest + 1
+
+
 @pytest.mark.parametrize("jump", [-400 * DAY, 400 * DAY])
 def test_a_clock_that_jumps_during_a_run_changes_no_pace_and_no_schedule(five: Sending, jump: float) -> None:
     five.line.answer = by_row(k0=(D, "RCPT"))
