@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cache
 
 from merge.model import State
 from merge.smtp.reply import Reply
@@ -310,6 +311,8 @@ def judge(stage: str, reply: Reply) -> Verdict | None:
     A message that was refused in full, but for a fault of the sender's or the line's, is DEFERRED: it was on
     record as committing, so it needs an outcome, and it is worth another try.
     """
+    if not reply.refused:
+        return _consent(stage, reply.code)
     for rule in (*PROVIDERS, *TABLE):
         if rule.fits(stage, reply):
             verdict = rule.verdict
@@ -317,3 +320,9 @@ def judge(stage: str, reply: Reply) -> Verdict | None:
                 return replace(verdict, row=State.DEFERRED)
             return verdict
     return None
+
+
+@cache
+def _consent(stage: str, code: int) -> Verdict | None:
+    """Return what a reply that is no refusal means: its text plays no part."""
+    return next((rule.verdict for rule in TABLE if rule.fits(stage, Reply(code, ("",)))), None)
