@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from merge import assemble, journey, report
 from merge.account import AccountSettings
+from merge.address import parse_mailbox
 from merge.check import Findings
 from merge.clock import Clock, WallClock
 from merge.config import Settings, pace_of, read_settings
@@ -29,6 +30,7 @@ from merge.errors import ContentError, JournalError, Problem
 from merge.journal import Journal, Ledger, View
 from merge.model import Letter, Record
 from merge.plan import Wish
+from merge.rehearsal import Rehearsal, letters_for, rehearse
 from merge.sending import Consent, Sending, Summary, Talk, in_trouble, next_step
 
 
@@ -141,6 +143,21 @@ class Campaign:
     def status(self) -> dict[str, Any]:
         """Return what happened so far: `campaign`, `edition`, `fingerprint`, `total`, `states`, `next`."""
         with ExitStack() as stack:
+    def test(self, address: str, talk: Talk | None = None) -> Rehearsal:
+        """Send one of each kind of letter, at most five, to one address; nothing is recorded.
+
+        Raises AddressError, ContentError, ConfigError or CarrierError.
+        """
+        talk = talk or Consent()
+        to = parse_mailbox(address).address
+        way = assemble.account(self.settings, needed=True)
+        assert way  # noqa: S101 - needed
+        date = datetime.fromtimestamp(int(self._clock.now()), UTC)
+        settings = self.settings
+        letters, kinds = letters_for(to, self.parts, settings.letter, files=settings.files, date=date)
+        carrier = assemble.rehearsal(way, to, self._clock, ask=talk.ask, tell=talk.tell)
+        return Rehearsal(to, letters, rehearse(letters, carrier), kinds)
+
             view = self.view()
             if view is None:
                 return self._status_before()

@@ -252,6 +252,32 @@ def _has_screen() -> bool:
     return sys.platform in ("win32", "darwin") or bool(graphical)
 
 
+@app.command("test")
+def rehearse(
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="Where the test letters go: yours.")],
+    paths: Paths = None,
+    no_input: Annotated[bool, typer.Option("--no-input", help="Ask nothing.")] = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> None:
+    """Send one of each kind of letter, at most five, to ADDRESS and to nobody else."""
+    from merge import screens  # noqa: PLC0415 - keeps --help quick
+    from merge.console import Conversation  # noqa: PLC0415 - likewise
+
+    with _screen(quiet=quiet, no_color=no_color) as console:
+        campaign = _campaign(paths)
+        conversation = Conversation(
+            console, confirm=None, ask_nothing=no_input, progress="none", sandbox=False
+        )
+        try:
+            rehearsal = campaign.test(address, conversation)
+        except KeyboardInterrupt:
+            console.insist(["", f"Stopped. Test letters may have gone to {address}, and to nobody else."])
+            raise typer.Exit(128 + signal.SIGINT) from None
+        console.talk(screens.rehearsed(rehearsal))
+        raise typer.Exit(rehearsal.exit_code)
+
+
 @app.command()
 def send(
     paths: Paths = None,

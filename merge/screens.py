@@ -15,6 +15,7 @@ from merge.config import Settings, pace_of
 from merge.errors import MergeError, Problem
 from merge.model import Record, State
 from merge.plan import Proposal
+from merge.rehearsal import Rehearsal
 from merge.sending import Summary
 from merge.words import column, count, duration, moment, plain, size, width
 
@@ -237,6 +238,26 @@ def sent(summary: Summary, settings: Settings, *, sandbox: bool, now: float) -> 
         lines.append(f"Next     mergepost send after {moment(ending.next_due, now)} ({reason})")
     elif summary.next_step:
         lines.append(f"Next     {summary.next_step}")
+    return lines
+
+
+def rehearsed(rehearsal: Rehearsal) -> list[str]:
+    """Return what became of the test letters."""
+    letters = {letter.key: letter for letter in rehearsal.letters}
+    sent = sum(outcome.state is State.SENT for outcome in rehearsal.outcomes)
+    lines = []
+    for outcome in rehearsal.outcomes:
+        subject = plain(dict(letters[outcome.key].headers).get("Subject", ""), 60)
+        answer = "" if outcome.state is State.SENT else f"   {outcome.code or ''} {plain(outcome.reply, 200)}"
+        lines.append(f"  row {outcome.row:<6} {outcome.state:<9} {subject}{answer}")
+    shown = len(rehearsal.letters)
+    kinds = count(rehearsal.kinds, "kind") + " of letter"
+    if shown < rehearsal.kinds:
+        kinds += f", the {shown} most frequent"
+    lines.append(
+        f"{sent:,} of {count(shown, 'test letter')} sent to {plain(rehearsal.address)} ({kinds}). "
+        "Nobody on the list got anything."
+    )
     return lines
 
 
