@@ -1,0 +1,60 @@
+"""Through the real session: first the sync of `committing`, then the bytes that may get a letter taken."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crash_disk import Disk, library
+from crash_server import Server
+from test_crash_kill import send
+
+from merge.smtp.wire import Wire
+
+pytestmark = pytest.mark.skipif(
+    library() is None, reason="this Python has SQLite built in, beyond the reach of a VFS"
+)
+
+KEYS = [
+    f"{kind}{row}.order@x.example"
+    for row, kind in enumerate(("fine", "gray", "late", "spam", "gone", "fine"))
+]
+
+
+@pytest.mark.parametrize("window", [0, 3])
+def test_a_sync_stands_before_every_end_of_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
+    (tmp_path / "order").write_text("none 0 none 0 0")
+    folder = tmp_path / "campaign"
+    folder.mkdir()
+    with Disk(folder) as disk, Server(tmp_path) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        written = Wire.send
+
+        def send_and_mark(self: Wire, data: Any) -> int:
+            count = written(self, data)
+            disk.mark("wire", bytes(data[:count]))
+            return count
+
+        monkeypatch.setattr(Wire, "send", send_and_mark)
+        send(folder / "journal.db", KEYS, server.server_address[1], None, window)
+        server.shutdown()
+
+    ends = synced = 0
+    unsynced = b""
+    for op in disk.log:
+        if op.name.endswith("-wal"):
+            if op.kind == "write":
+                unsynced += op.data
+            elif op.kind == "sync":
+                synced += unsynced.count(b"committing")
+                unsynced = b""
+        elif op.kind == "mark" and op.data[0] == "wire":
+            begun = op.data[1].count(b"BDAT") + (b"\r\n.\r\n" in b"\r\n" + op.data[1])
+            assert not begun or b"committing" not in unsynced
+            ends += begun
+    assert ends >= len(KEYS) - 1
+    assert synced
