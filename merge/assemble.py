@@ -17,10 +17,10 @@ from merge.errors import AddressError, ConfigError
 from merge.journal import Journal, Ledger
 from merge.journey import Parts
 from merge.pace import Pace
+from merge.rehearsal import OnlyTo
 from merge.retry import Retry
 from merge.sandbox import HOST, sandbox
 from merge.secret import Password
-from merge.rehearsal import OnlyTo
 from merge.smtp.session import Account, Greeting, Session
 from merge.smtp.steps import Deadlines
 from merge.table import ListOptions, read_table
@@ -99,6 +99,18 @@ def session(
     )
 
 
+def rehearsal(
+    way: AccountSettings,
+    address: str,
+    clock: Clock,
+    *,
+    ask: Callable[[str], str] | None,
+    tell: Callable[[str], None],
+) -> OnlyTo:
+    """Return a carrier over one SMTP session that leads to one address and writes to no journal."""
+    return OnlyTo(address, Session(target(way, password(way, ask)), clock=clock, tell=tell))
+
+
 def password(
     way: AccountSettings, ask: Callable[[str], str] | None, *, anew: bool = False
 ) -> Password | None:
@@ -125,18 +137,6 @@ def target(way: AccountSettings, secret: Password | None) -> Account:
 
 def probe(
     way: AccountSettings, secret: Password | None, clock: Clock, *, seconds: float | None = None
-def rehearsal(
-    way: AccountSettings,
-    address: str,
-    clock: Clock,
-    *,
-    ask: Callable[[str], str] | None,
-    tell: Callable[[str], None],
-) -> OnlyTo:
-    """Return a carrier over one SMTP session that leads to one address and writes to no journal."""
-    return OnlyTo(address, Session(target(way, password(way, ask)), clock=clock, tell=tell))
-
-
 ) -> Greeting:
     """Connect, log in where there is a secret, take leave; return what the server says. Sends nothing.
 
