@@ -140,9 +140,6 @@ class Campaign:
             )
             return sending.go(dry_run=dry_run)
 
-    def status(self) -> dict[str, Any]:
-        """Return what happened so far: `campaign`, `edition`, `fingerprint`, `total`, `states`, `next`."""
-        with ExitStack() as stack:
     def test(self, address: str, talk: Talk | None = None) -> Rehearsal:
         """Send one of each kind of letter, at most five, to one address; nothing is recorded.
 
@@ -158,6 +155,9 @@ class Campaign:
         carrier = assemble.rehearsal(way, to, self._clock, ask=talk.ask, tell=talk.tell)
         return Rehearsal(to, letters, rehearse(letters, carrier), kinds)
 
+    def status(self) -> dict[str, Any]:
+        """Return what happened so far: `campaign`, `edition`, `fingerprint`, `total`, `states`, `next`."""
+        with ExitStack() as stack:
             view = self.view()
             if view is None:
                 return self._status_before()
