@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 
 from merge.account import AccountSettings, PaceSettings, accounts_path, read_account
@@ -14,8 +15,10 @@ from merge.clock import Clock
 from merge.compose import Composer
 from merge.config import Settings
 from merge.errors import AddressError, ConfigError
+from merge.group import Grouped
 from merge.journal import Journal, Ledger
 from merge.journey import Parts
+from merge.names import resolve
 from merge.pace import Pace
 from merge.rehearsal import OnlyTo
 from merge.retry import Retry
@@ -23,7 +26,7 @@ from merge.sandbox import HOST, sandbox
 from merge.secret import Password
 from merge.smtp.session import Account, Greeting, Session
 from merge.smtp.steps import Deadlines
-from merge.table import ListOptions, read_table
+from merge.table import ListOptions, Table, read_table
 from merge.template import choose, read_template
 
 JOURNAL_FILE = "journal.db"
@@ -34,8 +37,11 @@ _MAY_NAME_ITS_SENDER = re.compile(r"^from\s*:|\{%-?\s*(?:include|extends)\b", re
 """Finds the header, or the files in which it may stand."""
 
 
-def parts(settings: Settings) -> Parts:
-    """Open the list and the letter. Raises ListError, LetterError or ConfigError."""
+def parts(settings: Settings, people: object = None) -> Parts:
+    """Open the list and the letter; `people` are rows from a program, in place of the list.
+
+    Raises ListError, LetterError or ConfigError.
+    """
     options = ListOptions(
         email=settings.email_column,
         id=settings.id_column,
@@ -55,13 +61,33 @@ def parts(settings: Settings) -> Parts:
         composer = Composer(template, folder=settings.folder, sender=settings.sender)
     except AddressError as error:
         settings.file.refuse("from", f"from is no address: {error.message}", hint=error.hint)
+    table = read_table(settings.list if people is None else people, options, name=settings.list_name)
     return Parts(
-        table=read_table(settings.list, options, name=settings.list_name),
+        table=table,
+        rows=_grouped(table, settings) if settings.group_by else table,
         template=template,
         composer=composer,
         list_name=settings.list_name,
         condition=choose(settings.where) if settings.where else None,
+        duplicates=settings.duplicates,
     )
+
+
+def _grouped(table: Table, settings: Settings) -> Grouped:
+    """Group rows by a column, by any of its names; "email" is the address, whatever its column is called."""
+    columns = table.columns
+    name = settings.group_by
+    if name not in columns.names:
+        name = resolve(columns.names).columns.get(name, columns.email if name == "email" else "")
+    if not name:
+        found = get_close_matches(settings.group_by, columns.names, 1, 0.5)
+        columns_there = f"columns in {settings.list_name}: {', '.join(columns.names)}"
+        settings.file.refuse(
+            "group_by",
+            f"no column {settings.group_by} to group by",
+            hint=f"did you mean {found[0]}?" if found else columns_there,
+        )
+    return Grouped(table, name)
 
 
 def account(settings: Settings, *, needed: bool) -> AccountSettings | None:

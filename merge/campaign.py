@@ -37,17 +37,20 @@ from merge.sending import Consent, Sending, Summary, Talk, in_trouble, next_step
 class Campaign:
     """A list, a letter, and what became of them. Made by `load`."""
 
-    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(self, settings: Settings, clock: Clock | None = None, people: object = None) -> None:
         self.settings = settings
+        self._people = people
         self._clock = clock or WallClock()
 
     @classmethod
-    def load(cls, *paths: str | Path) -> Campaign:
+    def load(cls, *paths: str | Path, people: object = None) -> Campaign:
         """Open a campaign folder (the current one by default), or the campaign of a list and a letter.
 
+        `people` takes the place of the list: a pandas DataFrame, or mappings of column names to values.
         Raises UsageError or ConfigError; list and letter are read when they are needed.
         """
-        return cls(read_settings(tuple(Path(path) for path in paths)))
+        settings = read_settings(tuple(Path(path) for path in paths), needs_list=people is None)
+        return cls(settings, people=people)
 
     @property
     def name(self) -> str:
@@ -57,7 +60,7 @@ class Campaign:
     @cached_property
     def parts(self) -> journey.Parts:
         """The opened list and letter. Raises ContentError or ConfigError."""
-        return assemble.parts(self.settings)
+        return assemble.parts(self.settings, self._people)
 
     def findings(self) -> Findings:
         """Check the list, the letter and every row. Raises ContentError where that is impossible."""

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from merge.address import normalise, parse_mailbox
 from merge.errors import AddressError, ListError, Problem, Severity
@@ -119,20 +119,22 @@ def check(  # noqa: PLR0913 - each is one ingredient of a campaign
     list_name: str,
     general: Iterable[Problem] = (),
     left_out: Callable[[Recipient], str] = lambda _: "",
+    duplicates: Literal["skip", "error"] = "skip",
 ) -> Findings:
     """Look at every row, note each in the register, and return what was found.
 
     `general` are the problems of the list and the letter as such; where one of them is an error, rows are
     checked for their addresses only, because no letter can be made. `left_out` says why a row is not to be
-    sent to, empty where it is. Raises ListError when there is not a single row.
+    sent to, empty where it is. `duplicates` are skipped, or errors. Raises ListError when there is not one row.
     """
     found = _Found(general)
     letter_sound = not found.refused
-    identities = _Identities(register, list_name)
+    identities = _Identities(register, list_name, duplicates)
     for recipient in recipients:
         found.rows += 1
-        if not any(text.strip() for text in recipient.cells.values()):
-            register.add(recipient.row, "", "", State.SKIPPED, "empty row", "", duplicate=True)
+        if reason := _set_aside(recipient):
+            to = recipient.address
+            register.add(recipient.row, to, to, State.SKIPPED, reason, "", duplicate=True)
             continue
         who = identities.of(recipient)
         problems = [*recipient.problems, *who.problems]
@@ -162,6 +164,13 @@ def check(  # noqa: PLR0913 - each is one ingredient of a campaign
     return found.findings()
 
 
+def _set_aside(recipient: Recipient) -> str:
+    """Say why a row makes no letter of its own, whatever it holds; empty where it does."""
+    if recipient.joined is not None:
+        return f"in the letter of row {recipient.joined}"
+    return "" if any(text.strip() for text in recipient.cells.values()) else "empty row"
+
+
 @dataclass(frozen=True, slots=True)
 class _Identity:
     """Who a row is. `key` and `to` go as far as they can be made out.
@@ -179,8 +188,9 @@ class _Identity:
 class _Identities:
     """Tells who each row is, and whether that one was there before."""
 
-    def __init__(self, register: Register, list_name: str) -> None:
+    def __init__(self, register: Register, list_name: str, duplicates: Literal["skip", "error"]) -> None:
         self._register = register
+        self._duplicates = duplicates
         self._list_name = list_name
         self._addresses: dict[int, int] = {}
 
@@ -198,6 +208,9 @@ class _Identities:
             if twin is None:
                 return _Identity(key, to, further=False, repeats="", problems=())
             words = f"same address as row {twin}"
+            if self._duplicates == "error":
+                wrong = self._problem("error", "duplicate", recipient, words, "take one of the two out")
+                return _Identity(key, to, further=True, repeats="", problems=(wrong,))
             problem = self._problem("warning", "duplicate", recipient, words)
             return _Identity(key, to, further=True, repeats=words, problems=(problem,))
         return self._by_id(recipient, recipient.id.strip(), to)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from merge.account import PACE_KEYS, AccountSettings, PaceSettings, account_from_table
 from merge.errors import ConfigError, UsageError
@@ -15,6 +15,7 @@ from merge.toml import Kinds, TomlFile, load_toml
 
 CAMPAIGN_FILE = "campaign.toml"
 
+_GIVEN_ROWS = "the given rows"
 _LETTER_NAMES = ("letter.md", "letter.html", "letter.mjml", "letter.txt", "mailmerge_template.txt")
 _LIST_NAMES = (
     "people.csv",
@@ -55,6 +56,8 @@ class Settings:
     encoding: str = ""
     delimiter: str = ""
     where: str = ""
+    group_by: str = ""
+    duplicates: Literal["skip", "error"] = "skip"
     files: Path | None = None
     results: str = "results.csv"
     pace: PaceSettings | None = None
@@ -76,6 +79,8 @@ _CAMPAIGN_KEYS: dict[str, Kinds] = {
     "encoding": (str,),
     "delimiter": (str,),
     "where": (str,),
+    "group_by": (str,),
+    "duplicates": (str,),
     "files": (str,),
     "results": (str,),
     "stop_when_failed": (str,),
@@ -88,11 +93,12 @@ _RETRY_KEYS: dict[str, Kinds] = {
 }
 
 
-def read_settings(paths: tuple[Path, ...]) -> Settings:
+def read_settings(paths: tuple[Path, ...], *, needs_list: bool = True) -> Settings:
     """Read the campaign in a folder, or the one that a list and a letter make.
 
-    `paths` is empty (the current folder), a folder, or (list, letter). Raises UsageError when the paths
-    are neither, ConfigError when campaign.toml cannot be followed or names files that are not there.
+    Without `needs_list` the rows come from elsewhere. `paths` is empty (the current folder), a folder, or
+    (list, letter). Raises UsageError when the paths are neither, ConfigError when campaign.toml cannot be
+    followed or names files that are not there.
     """
     if len(paths) > 1:
         return _pair(paths[0], paths[1])
@@ -112,7 +118,7 @@ def read_settings(paths: tuple[Path, ...]) -> Settings:
             hint="start a campaign with: mergepost init\n"
             "or name a list and a letter: mergepost preview people.csv letter.md",
         )
-    return _from_table(folder, *load_toml(folder / CAMPAIGN_FILE, CAMPAIGN_FILE))
+    return _from_table(folder, *load_toml(folder / CAMPAIGN_FILE, CAMPAIGN_FILE), needs_list=needs_list)
 
 
 def pace_of(settings: Settings, way: AccountSettings | None) -> PaceSettings | None:
@@ -149,7 +155,7 @@ def _pair(list_path: Path, letter_path: Path) -> Settings:
     )
 
 
-def _from_table(folder: Path, table: dict[str, Any], check: TomlFile) -> Settings:
+def _from_table(folder: Path, table: dict[str, Any], check: TomlFile, *, needs_list: bool = True) -> Settings:
     check.keys(table, _CAMPAIGN_KEYS)
     columns = check.keys(table.get("columns", {}), _COLUMN_KEYS, "columns")
     pace = check.keys(table.get("pace", {}), PACE_KEYS, "pace")
@@ -159,10 +165,13 @@ def _from_table(folder: Path, table: dict[str, Any], check: TomlFile) -> Setting
             check.refuse(key, f"{key} must be more than 0")
     if isinstance(table.get("account"), dict):
         account_from_table("account", table["account"], check)
-    list_name = table.get("list") or _find(folder, _LIST_NAMES, "list", check)
     letter_name = table.get("letter") or _find(folder, _LETTER_NAMES, "letter", check)
-    paths = {}
-    for key, name in (("list", list_name), ("letter", letter_name)):
+    list_name = _GIVEN_ROWS
+    named = {"letter": letter_name}
+    if needs_list:
+        named["list"] = list_name = table.get("list") or _find(folder, _LIST_NAMES, "list", check)
+    paths = {"list": folder}
+    for key, name in named.items():
         if name.startswith(("http://", "https://")):
             check.refuse(
                 key,
@@ -179,6 +188,10 @@ def _from_table(folder: Path, table: dict[str, Any], check: TomlFile) -> Setting
                 if found
                 else f"put it into {_shown(folder)}, or correct {key} =",
             )
+    if table.get("duplicates", "skip") not in ("skip", "error"):
+        check.refuse(
+            "duplicates", f"duplicates is {table['duplicates']!r}", hint='it can be "skip" or "error"'
+        )
     defaults = RetrySettings()
     attempts = retry.get("attempts", defaults.attempts)
     if attempts < 1:
@@ -200,6 +213,8 @@ def _from_table(folder: Path, table: dict[str, Any], check: TomlFile) -> Setting
         encoding=table.get("encoding", ""),
         delimiter=table.get("delimiter", ""),
         where=table.get("where", ""),
+        group_by=table.get("group_by", ""),
+        duplicates=table.get("duplicates", "skip"),
         files=folder.resolve() / Path(table["files"]).expanduser() if "files" in table else None,
         results=table.get("results", "results.csv"),
         stop_when_failed=_share(table["stop_when_failed"], check) if "stop_when_failed" in table else None,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.message import EmailMessage
+from typing import Literal
 
 from merge.check import Findings, Register, check, row_key
 from merge.compose import Composer
@@ -20,13 +21,18 @@ from merge.template import Choice, Template
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a campaign is made of, once its files are open. `list_name` is as the person wrote it."""
+    """What a campaign is made of, once its files are open.
+
+    `rows` are those of the table, grouped where the campaign says so. `list_name` is as the person wrote it.
+    """
 
     table: Table
+    rows: Iterable[Recipient]
     template: Template
     composer: Composer
     list_name: str
     condition: Choice | None
+    duplicates: Literal["skip", "error"]
 
     def left_out(self, recipient: Recipient) -> str:
         """Say why the campaign leaves a row out; empty where it does not. Raises LetterError."""
@@ -46,11 +52,12 @@ def look_through(
     if parts.condition:
         general += parts.condition.check_columns(names, parts.list_name)
     return check(
-        parts.table,
+        parts.rows,
         examine=parts.composer.examine,
         register=register,
         list_name=parts.list_name,
         general=general,
+        duplicates=parts.duplicates,
         left_out=lambda recipient: parts.left_out(recipient) or left_out(recipient),
     )
 
@@ -64,7 +71,7 @@ def letters(
     the spreadsheet shows them.
     """
     seen: set[str] = set()
-    for recipient in parts.table:
+    for recipient in parts.rows:
         if rows is not None and recipient.row not in rows:
             continue
         key = _deliverable_key(parts, recipient)
@@ -99,7 +106,7 @@ def deliveries(  # noqa: PLR0913 - what one run is about; all but two are named
     `answering` is the fingerprint of the version that each letter follows up, in the same thread.
     """
     made = 0
-    for recipient in parts.table:
+    for recipient in parts.rows:
         if limit is not None and made >= limit:
             return
         if rows is not None and recipient.row not in rows:
@@ -133,7 +140,7 @@ def _in_thread(letter: Letter, first: str) -> Letter:
 
 
 def _deliverable_key(parts: Parts, recipient: Recipient) -> str:
-    if not any(text.strip() for text in recipient.cells.values()):
+    if recipient.joined is not None or not any(text.strip() for text in recipient.cells.values()):
         return ""
     try:
         key = row_key(recipient)

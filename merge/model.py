@@ -32,7 +32,9 @@ class Recipient:
     `row` is the number that the spreadsheet shows, counted from 1 with the header in. `cells` maps
     each column's name, as its header has it, to the text a person sees in the cell. `address` and `id`
     are the raw texts of those two columns; `id` is None where the campaign names no id column.
-    `problems` are the reader's own remarks on this row (a cell too many, a missing cell).
+    `problems` are the reader's own remarks on this row (a cell too many, a missing cell). Where rows are
+    grouped, `group` holds the cells of all rows of this person's letter, its own first, and a row that is
+    in another one's letter has that one's number in `joined`.
     """
 
     row: int
@@ -40,6 +42,8 @@ class Recipient:
     address: str
     id: str | None = None
     problems: tuple[Problem, ...] = ()
+    group: tuple[Mapping[str, str], ...] = ()
+    joined: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ Kind = Literal["markdown", "html", "text", "mjml"]
 
 
 class HeaderLine(NamedTuple):
-    """One rendered header; `line` is its place in the letter, `marked` its value with what was rendered marked."""
+    """One rendered header; `line` is its place in the letter, `marked` its value with rendered parts marked."""
 
     name: str
     value: str
@@ -140,6 +140,7 @@ class Template:
         self.language = language
         self._texts = texts
         self._shorts: dict[tuple[str, ...], tuple[tuple[str, str], ...]] = {}
+        self._reads_rows = any(use.name == scan.GROUP for part in texts.parts for use in part.uses())
 
     def check_columns(self, names: Sequence[str], list_name: str = "the list") -> tuple[Problem, ...]:
         """Name every column that the letter reads and the list does not have, each with its place.
@@ -213,6 +214,11 @@ class Template:
         variables: dict[str, object] = {short: cells[name] for short, name in pairs}
         variables.setdefault(scan.ADDRESS, recipient.address)
         variables["row"] = Row(cells)
+        if self._reads_rows:
+            variables[scan.GROUP] = [
+                Row({**{short: member[name] for short, name in pairs}, **member})
+                for member in recipient.group or (cells,)
+            ]
         return variables
 
     def _in_language_of(self, recipient: Recipient) -> Template | None:

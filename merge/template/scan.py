@@ -38,6 +38,9 @@ class Use:
 ADDRESS = "email"
 """The address of the row, by whatever name its column goes."""
 
+GROUP = "rows"
+"""All rows of this person's letter."""
+
 
 def uses(tree: nodes.Template, known: Iterable[str]) -> list[Use]:
     """List what a template reads from outside; `known` are names that it is given besides columns."""
@@ -326,7 +329,7 @@ def unknown(  # noqa: PLR0913 - the text, where it stands, and the list
 def _answered(use: Use, shorts: Iterable[str], columns: Sequence[str]) -> bool:
     if use.literal:
         return use.name in columns or use.name in shorts
-    if use.name == ADDRESS and not use.minus:
+    if use.name in (ADDRESS, GROUP) and not use.minus:
         return True
     return use.name in shorts and (not use.minus or use.minus in shorts)
 
