@@ -125,7 +125,7 @@ def check(  # noqa: PLR0913 - each is one ingredient of a campaign
 
     `general` are the problems of the list and the letter as such; where one of them is an error, rows are
     checked for their addresses only, because no letter can be made. `left_out` says why a row is not to be
-    sent to, empty where it is. `duplicates` are skipped, or errors. Raises ListError when there is not one row.
+    sent to, empty where it is. `duplicates` are skipped, or errors. Raises ListError when there is no row.
     """
     found = _Found(general)
     letter_sound = not found.refused
