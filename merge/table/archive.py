@@ -48,7 +48,7 @@ class Archive:
         limit = MOST_BYTES if info.compress_size > _SMALL / HIGHEST_RATIO else _SMALL
         limit = min(limit, max(_SMALL, info.compress_size * HIGHEST_RATIO))
         # The size that the directory claims must not end the reading early: other readers go on.
-        info.file_size = limit + 1
+        info.file_size = limit + 2 * _CHUNK
         size = 0
         try:
             with self._zip.open(info) as part:

@@ -15,10 +15,15 @@ from merge.table.shown import moment
 
 _OFFICE = "urn:oasis:names:tc:opendocument:xmlns:office:1.0 "
 _TABLE = "urn:oasis:names:tc:opendocument:xmlns:table:1.0 "
+_TEXT = "urn:oasis:names:tc:opendocument:xmlns:text:1.0 "
 _STYLE = "urn:oasis:names:tc:opendocument:xmlns:style:1.0 "
 _CALC = "urn:org:documentfoundation:names:experimental:calc:xmlns:calcext:1.0 "
 _DURATION = re.compile(r"(-?)PT(\d{1,9})H(\d{1,9})M(\d{1,9}(?:[.,]\d*)?)S")
 _NUMBERS = frozenset({"float", "percentage", "currency"})
+_DROPPED = {_TEXT + "tab": "\t", _TEXT + "line-break": "\n"}
+"""Elements that stand for characters, and that the reader of values passes over."""
+
+_MOST_BLANKS = 1_000
 _ERRORS = re.compile(r"#(?:N/A|DIV/0!|REF!|NAME\?|NUM!|NULL!|VALUE!)|Err:\d+")
 _TOO_LONG = re.compile(r"-?\d[.,]\d{6,}E[+-]\d+")
 """How a program shows a number that has no format of its own and too many digits."""
@@ -48,7 +53,7 @@ def around_ods(content: bytes, wanted: str, file: str) -> Around:
         sheet.hidden,
         sheet.merged,
         sheet.errors,
-        texts=sheet.durations,
+        texts=sheet.texts,
     )
 
 
@@ -87,7 +92,7 @@ class _Sheet:
     def __init__(self, place: int, archive: Archive) -> None:
         self.numbers: dict[tuple[int, int], str] = {}
         self.errors: dict[tuple[int, int], str] = {}
-        self.durations: dict[tuple[int, int], str] = {}
+        self.texts: dict[tuple[int, int], str] = {}
         self.merged: list[str] = []
         self.hidden: list[int] = []
         self._archive = archive
@@ -102,6 +107,8 @@ class _Sheet:
         self._width = 0
         self._cell: dict[str, str] | None = None
         self._text: list[str] = []
+        self._paragraphs = 0
+        self._dropped = False
         self._aside = 0
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
@@ -116,9 +123,22 @@ class _Sheet:
             self._row_filled = False
             self._column = 0
         elif name in {_TABLE + "table-cell", _TABLE + "covered-table-cell"}:
-            self._cell, self._text = attributes, []
+            self._cell, self._text, self._paragraphs, self._dropped = attributes, [], 0, False
         elif name == _OFFICE + "annotation":
             self._aside += 1
+        elif self._cell is not None and not self._aside:
+            self._start_in_cell(name, attributes)
+
+    def _start_in_cell(self, name: str, attributes: dict[str, str]) -> None:
+        """Take in the characters that OpenDocument writes as elements (1.3, part 3, 6.1.3 to 6.1.5)."""
+        if name == _TEXT + "p":
+            self._text.append("\n" * bool(self._paragraphs))
+            self._paragraphs += 1
+        elif name == _TEXT + "s":
+            self._text.append(" " * min(_number(attributes.get(_TEXT + "c", "1")), _MOST_BLANKS))
+        elif name in _DROPPED:
+            self._text.append(_DROPPED[name])
+            self._dropped = True
 
     def text(self, text: str) -> None:
         if self._cell is not None and not self._aside:
@@ -158,9 +178,11 @@ class _Sheet:
             kept = self.errors
         elif attributes.get(_OFFICE + "value-type") in _NUMBERS and text and not _TOO_LONG.fullmatch(text):
             kept, text = self.numbers, text.strip()
+        elif self._dropped and attributes.get(_OFFICE + "value-type") == "string":
+            kept = self.texts
         elif match := _DURATION.fullmatch(attributes.get(_OFFICE + "time-value", "")):
             seconds = int(match[2]) * 3600 + int(match[3]) * 60 + float(match[4].replace(",", "."))
-            kept, text = self.durations, moment(dt.timedelta(seconds=-seconds if match[1] else seconds))
+            kept, text = self.texts, moment(dt.timedelta(seconds=-seconds if match[1] else seconds))
         if kept is not None and text != attributes.get(_OFFICE + "value"):
             for row in range(self._row, self._row + self._height):
                 kept.update(((row, column), text) for column in range(first, self._column))

@@ -38,7 +38,8 @@ class Structure:
         self._rest = ""
         self._careful = False
         special = re.escape(delimiter)
-        self._stray = re.compile(rf'[^{special}\n"]"|"[^{special}\n"]')
+        # Both begin with the quote itself, for which the regular expression engine looks fast.
+        self._strays = (re.compile(rf'"[^{special}\r\n"]'), re.compile(rf'"(?<=[^{special}\r\n"]")'))
 
     def feed(self, text: str) -> None:
         """Take in the next piece of the text. What is wrong with it goes to `error`."""
@@ -47,8 +48,9 @@ class Structure:
         text = self._rest + text
         # A CR at the end may be the first half of a CRLF.
         held = "\r" if text.endswith("\r") else ""
-        if "\r" in text:
-            text = text.removesuffix(held).replace("\r\n", "\n").replace("\r", "\n")
+        text = text.removesuffix(held)
+        if "\r" in text and text.count("\r") != text.count("\r\n"):
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
         cut = text.rfind("\n") + 1
         if not self._careful:
             while cut and text.count('"', 0, cut) % 2:
@@ -68,7 +70,7 @@ class Structure:
     def _take(self, text: str, *, last: bool) -> None:
         outside = '"'.join(text.split('"')[::2]) if '"' in text else text
         if self._careful or last or len(outside) != len(text):
-            self._careful = self._careful or bool(self._stray.search(outside))
+            self._careful = self._careful or any(stray.search(outside) for stray in self._strays)
             if self._careful or outside.count("\n") != text.count("\n") or text.count('"') % 2:
                 self._take_carefully(text, last=last)
                 return
@@ -136,12 +138,12 @@ class Structure:
     def _broken(self, reason: str, lines: list[str]) -> ListError:
         """Return the error for the record that starts on the next line."""
         line = self._line + 1
-        source = lines[0].rstrip("\n") if lines else ""
+        source = lines[0].rstrip("\r\n") if lines else ""
         column = source.find('"') + 1
         if "expected after" in reason:
             line += len(lines) - 1
-            source = lines[-1].rstrip("\n") if lines else ""
-            found = re.search(rf'"(?![{re.escape(self._delimiter)}"]|$)', source[1:])
+            source = lines[-1].rstrip("\r\n") if lines else ""
+            found = re.search(rf'"(?![{re.escape(self._delimiter)}"\r]|$)', source[1:])
             column = found.start() + 2 if found else 1
             message = "there is text after a closing quote"
             hint = 'a quote inside a quoted cell is written twice: ""'

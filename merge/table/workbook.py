@@ -48,7 +48,8 @@ class Workbook:
             self._texts(column, frame[name].tolist()) for column, name in enumerate(frame.columns)
         ]
         rows = len(frame)
-        for (row, column), text in self._around.texts.items():
+        known = {**self._around.texts, **dict.fromkeys(self._around.errors, "")}
+        for (row, column), text in known.items():
             if row < rows and column < len(self._columns):
                 self._columns[column][row] = text
         samples = self._number_samples(frame)

@@ -1,0 +1,810 @@
+"""Each kind of list that people save, with its recipients or with the message that it must give."""
+
+import codecs
+import datetime as dt
+import io
+import zipfile
+
+import pytest
+from list_kit import inline, ods, raw_ods, raw_xlsx, read, worksheet, xlsx, zipped
+
+from merge.errors import ListError
+
+ANN = ("Ann", "ann@example.org")
+BOB = ("Bob", "bob@example.org")
+
+
+def rows(*people, names=("name", "email"), first=2):
+    return [
+        (number, dict(zip(names, person, strict=True)), []) for number, person in enumerate(people, first)
+    ]
+
+
+TWO = rows(ANN, BOB)
+
+# name: (content, options, kinds of the file's problems, rows)
+TEXT = {
+    "plain": (b"name,email\nAnn,ann@example.org\nBob,bob@example.org\n", {}, [], TWO),
+    "no newline at the end": (b"name,email\nAnn,ann@example.org\nBob,bob@example.org", {}, [], TWO),
+    "crlf": (b"name,email\r\nAnn,ann@example.org\r\nBob,bob@example.org\r\n", {}, [], TWO),
+    "cr only": (b"name,email\rAnn,ann@example.org\rBob,bob@example.org\r", {}, [], TWO),
+    "mixed line ends": (b"name,email\rAnn,ann@example.org\r\nBob,bob@example.org\n", {}, [], TWO),
+    "semicolons": (b"name;email\nAnn;ann@example.org\nBob;bob@example.org\n", {}, [], TWO),
+    "tabs": (b"name\temail\nAnn\tann@example.org\nBob\tbob@example.org\n", {}, [], TWO),
+    "pipes": (b"name|email\nAnn|ann@example.org\nBob|bob@example.org\n", {}, [], TWO),
+    "semicolons with commas in names": (
+        b'name;email\n"Smith, Ann";ann@example.org\nLee, Bob;bob@example.org\n',
+        {},
+        [],
+        rows(("Smith, Ann", "ann@example.org"), ("Lee, Bob", "bob@example.org")),
+    ),
+    "decimal commas": (
+        b"email;fee\nann@example.org;1,50\nbob@example.org;2,00\n",
+        {},
+        [],
+        rows(("ann@example.org", "1,50"), ("bob@example.org", "2,00"), names=("email", "fee")),
+    ),
+    "sep line": (b"sep=;\r\nname;email\r\nAnn;ann@example.org\r\nBob;bob@example.org\r\n", {}, [], TWO),
+    "sep line with bom": (
+        codecs.BOM_UTF8 + b"sep=|\nname|email\nAnn|ann@example.org\nBob|bob@example.org\n",
+        {},
+        [],
+        TWO,
+    ),
+    "delimiter given": (
+        b"name:email\nAnn:ann@example.org\nBob:bob@example.org\n",
+        {"delimiter": ":"},
+        [],
+        TWO,
+    ),
+    "delimiter by name": (b"name\temail\nAnn\tann@example.org\n", {"delimiter": "tab"}, [], rows(ANN)),
+    "one column": (
+        b"email\nann@example.org\nbob@example.org\n",
+        {},
+        [],
+        rows(("ann@example.org",), ("bob@example.org",), names=("email",)),
+    ),
+    "bom": (
+        codecs.BOM_UTF8 + "name,email\nZoë,zoe@example.org\n".encode(),
+        {},
+        [],
+        rows(("Zoë", "zoe@example.org")),
+    ),
+    "utf-16 as excel writes it": (
+        "name\temail\r\nZoë\tzoe@example.org\r\n".encode("utf-16"),
+        {},
+        [],
+        rows(("Zoë", "zoe@example.org")),
+    ),
+    "utf-16 big endian": (
+        codecs.BOM_UTF16_BE + "name,email\n山田,taro@example.jp\n".encode("utf-16-be"),
+        {},
+        [],
+        rows(("山田", "taro@example.jp")),
+    ),
+    "utf-16 without bom": (
+        "name,email\nAnn,ann@example.org\n".encode("utf-16-le"),
+        {},
+        [],
+        rows(ANN),
+    ),
+    "windows-1252": (
+        "name,email\nJörg Müller,jm@example.org\nZoë,zoe@example.org\n".encode("cp1252"),
+        {},
+        ["encoding"],
+        rows(("Jörg Müller", "jm@example.org"), ("Zoë", "zoe@example.org")),
+    ),
+    "encoding given": (
+        "name,email\nŁukasz Żak,lz@example.org\n".encode("cp1250"),
+        {"encoding": "windows-1250"},
+        [],
+        rows(("Łukasz Żak", "lz@example.org")),
+    ),
+    "windows-1251": (
+        "имя,email\nАлександра Иванова,ai@example.org\nДмитрий Щербаков,ds@example.org\n".encode("cp1251"),
+        {},
+        ["encoding"],
+        rows(
+            ("Александра Иванова", "ai@example.org"),
+            ("Дмитрий Щербаков", "ds@example.org"),
+            names=("имя", "email"),
+        ),
+    ),
+    "shift_jis": (
+        "氏名,email\n山田太郎,taro@example.jp\n鈴木花子です,hanako@example.jp\n".encode("cp932"),
+        {},
+        ["encoding"],
+        rows(("山田太郎", "taro@example.jp"), ("鈴木花子です", "hanako@example.jp"), names=("氏名", "email")),
+    ),
+    "values that other readers change": (
+        b"email,a,b,c,d\nann@example.org,01234,NA,1e5,12345678901234567\nbob@example.org,null,None,inf,1.10\n",
+        {},
+        [],
+        rows(
+            ("ann@example.org", "01234", "NA", "1e5", "12345678901234567"),
+            ("bob@example.org", "null", "None", "inf", "1.10"),
+            names=("email", "a", "b", "c", "d"),
+        ),
+    ),
+    "more such values": (
+        b"email,a,b,c\nann@example.org,TRUE,#N/A,+49301234567\nbob@example.org,n/a,-,2025-01-02\n",
+        {},
+        [],
+        rows(
+            ("ann@example.org", "TRUE", "#N/A", "+49301234567"),
+            ("bob@example.org", "n/a", "-", "2025-01-02"),
+            names=("email", "a", "b", "c"),
+        ),
+    ),
+    "hash is no comment": (
+        b"name,email\n#1 fan,ann@example.org\n",
+        {},
+        [],
+        rows(("#1 fan", "ann@example.org")),
+    ),
+    "trailing delimiter everywhere": (
+        b"name,email,\nAnn,ann@example.org,\nBob,bob@example.org,\n",
+        {},
+        [],
+        TWO,
+    ),
+    "trailing delimiter in the rows": (
+        b"name,email\nAnn,ann@example.org,\nBob,bob@example.org,\n",
+        {},
+        [],
+        TWO,
+    ),
+    "trailing delimiter in the header": (
+        b"name,email,\nAnn,ann@example.org\nBob,bob@example.org\n",
+        {},
+        [],
+        TWO,
+    ),
+    "quotes": (
+        b'"name","email"\n"O""Neill, ""Ann""","ann@example.org"\n',
+        {},
+        [],
+        rows(('O"Neill, "Ann"', "ann@example.org")),
+    ),
+    "quote in an unquoted cell": (
+        b'name,email\n5" disk,ann@example.org\n6",bob@example.org\nplain,cy@example.org\n',
+        {},
+        [],
+        rows(('5" disk', "ann@example.org"), ('6"', "bob@example.org"), ("plain", "cy@example.org")),
+    ),
+    "line break in a cell": (
+        b'name,email\n"Ann\nSmith",ann@example.org\nBob,bob@example.org\n',
+        {},
+        [],
+        rows(("Ann\nSmith", "ann@example.org"), BOB),
+    ),
+    "blank lines": (
+        b"name,email\n\nAnn,ann@example.org\n,,\nBob,bob@example.org\n\n\n,\n",
+        {},
+        [],
+        [
+            (2, {"name": "", "email": ""}, []),
+            (3, dict(zip(("name", "email"), ANN, strict=True)), []),
+            (4, {"name": "", "email": ""}, []),
+            (5, dict(zip(("name", "email"), BOB, strict=True)), []),
+        ],
+    ),
+    "short row": (
+        b"email,name,plan\nann@example.org,Ann\n",
+        {},
+        [],
+        [(2, {"email": "ann@example.org", "name": "Ann", "plan": ""}, ["cells"])],
+    ),
+    "long row": (
+        b"name,email\nSmith, Ann,ann@example.org\nBob,bob@example.org\n",
+        {},
+        [],
+        [
+            (2, {"name": "Smith", "email": " Ann"}, ["cells", "blanks"]),
+            (3, {"name": "Bob", "email": "bob@example.org"}, []),
+        ],
+    ),
+    "titles above": (
+        b"Members 2025,\nas of March,\n,\nname,email\nAnn,ann@example.org\n",
+        {},
+        ["heading"],
+        rows(ANN, first=5),
+    ),
+    "header row given": (
+        b"email,this is not the header\nname,email\nAnn,ann@example.org\n",
+        {"header_row": 2},
+        [],
+        rows(ANN, first=3),
+    ),
+    "duplicate header": (
+        b"name,email,name\nAnn,ann@example.org,Smith\n",
+        {},
+        ["columns"],
+        rows(("ann@example.org",), names=("email",)),
+    ),
+    "nameless column": (
+        b"name,,email\nAnn,x,ann@example.org\n",
+        {},
+        ["columns"],
+        rows(ANN),
+    ),
+    "clashing short names": (
+        b"First Name,first_name,email\nA,B,ann@example.org\n",
+        {},
+        ["columns"],
+        rows(("A", "B", "ann@example.org"), names=("First Name", "first_name", "email")),
+    ),
+    "blanks round header names": (b" name , email \nAnn,ann@example.org\n", {}, [], rows(ANN)),
+    "line break in a header name": (
+        b'"First\nName",email\nAnn,ann@example.org\n',
+        {},
+        [],
+        rows(ANN, names=("First Name", "email")),
+    ),
+    "blanks round cells": (
+        "name,email\nAnn , ann@example.org\n".encode(),
+        {},
+        [],
+        [(2, {"name": "Ann ", "email": " ann@example.org"}, ["blanks", "blanks"])],
+    ),
+    "no-break space": (
+        "name,email\nAnn\u00a0Lee,ann@example.org\n".encode(),
+        {},
+        [],
+        [(2, {"name": "Ann\u00a0Lee", "email": "ann@example.org"}, ["invisible"])],
+    ),
+    "right-to-left override": (
+        "name,email\nA\u202enn,ann@example.org\n".encode(),
+        {},
+        [],
+        [(2, {"name": "A\u202enn", "email": "ann@example.org"}, ["invisible"])],
+    ),
+    "joiners are letters": (
+        "name,email\nنام‌ها 👩‍🔬,ann@example.org\n".encode(),
+        {},
+        [],
+        rows(("نام‌ها 👩‍🔬", "ann@example.org")),
+    ),
+    "nul": (
+        b"name,email\nA\x00nn,ann@example.org\nBob,bob@example.org\n",
+        {},
+        [],
+        [
+            (2, {"name": "A\x00nn", "email": "ann@example.org"}, ["cell"]),
+            (3, dict(zip(("name", "email"), BOB)), []),
+        ],
+    ),
+    "escape": (
+        b"name,email\n\x1b[31mAnn,ann@example.org\n",
+        {},
+        [],
+        [(2, {"name": "\x1b[31mAnn", "email": "ann@example.org"}, ["cell"])],
+    ),
+    "c1 control": (
+        "name,email\nAnn\u0085,ann@example.org\n".encode(),
+        {},
+        [],
+        [(2, {"name": "Ann\u0085", "email": "ann@example.org"}, ["cell"])],
+    ),
+    "swallowed rows": (
+        b'name,email\n"Ann,ann@example.org\nBob,bob@example.org\nCy",cy@example.org\n',
+        {},
+        [],
+        [(2, {"name": "Ann,ann@example.org\nBob,bob@example.org\nCy", "email": "cy@example.org"}, ["quote"])],
+    ),
+    "header only": (b"name,email\n", {}, [], []),
+    "address column by content": (
+        b"who,where\nAnn,ann@example.org\nBob,bob@example.org\n",
+        {},
+        [],
+        rows(ANN, BOB, names=("who", "where")),
+    ),
+    "address is a street, contact the mailbox": (
+        b"name,address,contact\nAnn,1 Main Street,ann@example.org\n",
+        {},
+        [],
+        rows(("Ann", "1 Main Street", "ann@example.org"), names=("name", "address", "contact")),
+    ),
+    "two mail columns, one of them empty": (
+        b"work email,home email\n,ann@example.org\n",
+        {},
+        [],
+        rows(("", "ann@example.org"), names=("work email", "home email")),
+    ),
+    "column named by the campaign": (
+        b"work email,home email\na@example.org,ann@example.org\n",
+        {"email": "Home E-Mail".replace("E-Mail", "email")},
+        [],
+        rows(("a@example.org", "ann@example.org"), names=("work email", "home email")),
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "options", "kinds", "expected"), TEXT.values(), ids=TEXT.keys())
+def test_text_lists(tmp_path, content, options, kinds, expected):
+    path = tmp_path / "people.csv"
+    path.write_bytes(content)
+    assert read(path, **options) == (kinds, expected)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "E-Mail",
+        "e-mail address",
+        "Mail",
+        "Courriel",
+        "Correo electrónico",
+        "Adresse e-mail",
+        "Indirizzo e-mail",
+    ]
+    + [
+        "E-mailadres",
+        "E-post",
+        "Sähköposti",
+        "Adres e-mail",
+        "E-mailová adresa",
+        "E-posta",
+        "Электронная почта",
+    ]
+    + [
+        "Пошта",
+        "电子邮件",
+        "邮箱",
+        "メールアドレス",
+        "이메일",
+        "البريد الإلكتروني",
+        "אימייל",
+        'דוא"ל',
+        "ईमेल",
+        "อีเมล",
+    ]
+    + ["Endereço de e-mail", "Ηλεκτρονικό ταχυδρομείο", "Email_ID", "EMAIL", "Tölvupóstfang"],
+)
+def test_the_address_column_is_known_in_many_languages(tmp_path, name):
+    path = tmp_path / "people.csv"
+    quoted = name.replace('"', '""')
+    path.write_text(f'x,"{quoted}"\nann@example.com,bob@example.com\n', "utf-8")
+    [row] = __import__("merge.table").table.read_table(path)
+    assert row.address == "bob@example.com"
+
+
+# name: (content, options, what the message and its hint must say)
+REFUSED = {
+    "empty": (b"", {}, ["is empty"]),
+    "only blanks": (b"\n \n,,\n", {}, ["is empty"]),
+    "no addresses": (b"name,town\nAnn,Ulm\n", {}, ["no column", "[columns] email"]),
+    "no header": (b"Ann,ann@example.org\nBob,bob@example.org\n", {}, ["no row with the names"]),
+    "unclosed quote": (
+        b'name,email\nAnn,ann@example.org\n"Bob,bob@example.org\n',
+        {},
+        ["line 3", "never closed"],
+    ),
+    "text after a quote": (
+        b'name,email\n"Ann" Smith,ann@example.org\n',
+        {},
+        ["line 2", "after a closing quote"],
+    ),
+    "endless cell": (
+        b'name,email\n"' + b"Ann,ann@example.org\n" * 20_000,
+        {},
+        ["line 2", "longer than 131,072 characters"],
+    ),
+    "two columns of addresses": (
+        b"work email,home email\na@example.org,b@example.org\n",
+        {},
+        ["work email or home email?", '[columns] email = "work email"'],
+    ),
+    "two columns called email": (
+        b"email,email\na@example.org,b@example.org\n",
+        {},
+        ["2 columns called email"],
+    ),
+    "column that is not there": (
+        b"name,email\nAnn,ann@example.org\n",
+        {"email": "e-mial"},
+        ["no column e-mial", "did you mean email?", "name, email"],
+    ),
+    "id that is not there": (
+        b"number,email\n1,ann@example.org\n",
+        {"id": "nummer"},
+        ["no column nummer, which [columns] id names", "did you mean number?"],
+    ),
+    "addresses under another name": (
+        b"name,email\nann@example.org,Ann\nbob@example.org,Bob\n",
+        {},
+        ["email holds no addresses, but column name does"],
+    ),
+    "header row beyond the end": (b"email\na@example.org\n", {"header_row": 9}, ["nothing in row 9"]),
+    "unknown encoding": (b"email\na@example.org\n", {"encoding": "utf-9"}, ["utf-9 is not known"]),
+    "codec that is no encoding": (b"email\na@example.org\n", {"encoding": "rot13"}, ["rot13 is not known"]),
+    "wrong encoding": (
+        "email,name\na@example.org,Jörg\n".encode("cp1252"),
+        {"encoding": "utf-8"},
+        ["not in UTF-8", "line 2"],
+    ),
+    "nearly utf-8": (
+        "email,name\n".encode()
+        + "".join(f"a{n}@example.org,Jörg Müller\n" for n in range(50)).encode()
+        + "b@example.org,Jörg\n".encode("cp1252"),
+        {},
+        ["UTF-8 but for line 52"],
+    ),
+    "delimiter of two characters": (b"email\na@example.org\n", {"delimiter": "::"}, ["is not one character"]),
+    "ambiguous delimiter": (
+        b"a,b;c\nx,ann@example.org;z\ny,bob@example.org;w\n",
+        {},
+        ["separated by , and ;", "delimiter"],
+    ),
+    "pdf": (b"%PDF-1.7\n", {}, ["is a PDF"]),
+    "web page": (b"<html><table><tr><td>email", {}, ["is a web page"]),
+    "xml spreadsheet": (
+        b'<?xml version="1.0"?><Workbook xmlns="urn:schemas-microsoft-com:office:spreadsheet">',
+        {},
+        ["XML spreadsheet of 2003"],
+    ),
+    "google sheets shortcut": (
+        b'{"doc_id": "abc", "resource_key": ""}',
+        {},
+        ["Google Sheets", "Comma-separated"],
+    ),
+    "zip": (zipped({"people.csv": "email\n"}), {}, ["is a zip archive"]),
+    "word document": (zipped({"word/document.xml": "<x/>"}), {}, ["is a Word document"]),
+    "numbers document": (zipped({"Index/Document.iwa": "x"}), {}, ["is a Numbers document"]),
+    "binary workbook": (zipped({"xl/workbook.bin": "x"}), {}, ["binary workbook (.xlsb)"]),
+    "opendocument text": (
+        zipped({"mimetype": "application/vnd.oasis.opendocument.text", "content.xml": "<x/>"}),
+        {},
+        ["OpenDocument file, but no spreadsheet"],
+    ),
+    "truncated zip": (raw_xlsx(worksheet(""))[:500], {}, ["damaged"]),
+    "password": (
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+        + bytes(600)
+        + "EncryptedPackage".encode("utf-16-le")
+        + bytes(600),
+        {},
+        ["protected by a password"],
+    ),
+    "broken xls": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(4000), {}, ["damaged or no real workbook"]),
+    "encoding for a workbook": (
+        raw_xlsx(worksheet("")),
+        {"encoding": "utf-8"},
+        ["is a workbook, and encoding"],
+    ),
+    "sheet that is not there": (
+        raw_xlsx(worksheet("")),
+        {"sheet": "Lust"},
+        ["no sheet Lust", "did you mean List?"],
+    ),
+    "empty sheet": (raw_xlsx(worksheet("")), {}, ["is empty"]),
+    "far cell": (
+        raw_xlsx(worksheet(f"<row>{inline('A1', 'email')}{inline('XFD1048576', 'x')}</row>")),
+        {},
+        ["is refused", "1,048,576 rows and 16,384 columns"],
+    ),
+    "far cell in single quotes": (
+        raw_xlsx(worksheet("<row><c t='n' r='XFD1048576'><v>1</v></c></row>")),
+        {},
+        ["is refused", "1,048,576 rows"],
+    ),
+    "far cell under a prefix": (
+        raw_xlsx(
+            '<x:worksheet xmlns:x="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><x:sheetData>'
+            '<x:row><x:c r="XFD1048576"><x:v>1</x:v></x:c></x:row></x:sheetData></x:worksheet>',
+        ),
+        {},
+        ["is refused"],
+    ),
+    "far cell after many near ones": (
+        raw_xlsx(
+            worksheet(
+                "".join(f'<row r="{n}"><c r="A{n}"><v>1</v></c></row>' for n in range(1, 60_000))
+                + '<row r="60000"><c r="ZZ900000"><v>1</v></c></row>',
+            ),
+        ),
+        {},
+        ["is refused", "900,000 rows and 702 columns"],
+    ),
+    "sheet xml in utf-16": (raw_xlsx(worksheet("<row/>").encode("utf-16")), {}, ["no plain XML"]),
+    "zip bomb": (raw_xlsx(worksheet(" " * 30_000_000)), {}, ["is refused", "unpacks to more than"]),
+    "bomb of strings": (
+        raw_xlsx(worksheet(""), strings="<sst>" + " " * 30_000_000 + "</sst>"),
+        {},
+        ["is refused", "unpacks to more than"],
+    ),
+    "entities in an xlsx": (
+        raw_xlsx(
+            worksheet(""), extra={"xl/workbook.xml": '<!DOCTYPE x [<!ENTITY a "b">]><workbook>&a;</workbook>'}
+        ),
+        {},
+        ["declares entities"],
+    ),
+    "entities in a sheet": (
+        raw_xlsx('<!DOCTYPE x [<!ENTITY a "b">]>' + worksheet("<row/>")),
+        {},
+        ["no plain XML"],
+    ),
+    "entities in an ods": (
+        raw_ods("<table:table/>", before='<!DOCTYPE x [<!ENTITY a "b">]>'),
+        {},
+        ["declares entities"],
+    ),
+    "ods with a password": (
+        raw_ods("", manifest='<m xmlns:manifest="x"><manifest:encryption-data/></m>'),
+        {},
+        ["protected by a password"],
+    ),
+    "huge ods": (
+        raw_ods(
+            '<table:table table:name="List"><table:table-row table:number-rows-repeated="1000000">'
+            '<table:table-cell table:number-columns-repeated="1000" office:value-type="string">'
+            "<text:p>x</text:p></table:table-cell></table:table-row></table:table>",
+        ),
+        {},
+        ["is refused", "1,000,000 rows and 1,000 columns"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "options", "says"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_would_take_a_guess_is_refused(tmp_path, content, options, says):
+    path = tmp_path / "people.csv"
+    path.write_bytes(content)
+    with pytest.raises(ListError) as caught:
+        read(path, **options)
+    told = f"{caught.value.message} | {caught.value.hint} | {[p.message for p in caught.value.problems]}"
+    assert "people.csv" in caught.value.message or "delimiter" in told or "encoding" in told
+    for words in says:
+        assert words in told
+
+
+def test_places_that_are_no_lists(tmp_path):
+    for source, words in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "none.csv", "can't be read: No such file"),
+        ("https://docs.google.com/spreadsheets/d/abc/edit?usp=sharing", "is a link"),
+        ("/dev/null", "no regular file"),
+        (7, "can't be a int"),
+        ([1, 2], "item 1 is a int"),
+        ("a\0b", "can't be read"),
+    ):
+        with pytest.raises(ListError, match=words):
+            read(source)
+
+
+def test_xlsx_shows_what_the_person_saw(tmp_path):
+    day = dt.datetime(2025, 3, 4)  # noqa: DTZ001 - sheets know no zones
+    path = xlsx(
+        tmp_path / "people.xlsx",
+        [
+            ["email", "zip", "share", "fee", "day", "moment", "time", "long", "yes", "plain", "text"],
+            [
+                "ann@example.org",
+                (1234, "00000"),
+                (0.155, "0.0%"),
+                (1234.5, '#,##0.00 "€"'),
+                (day, "dd.mm.yyyy"),
+                (day.replace(hour=14, minute=30), "dd.mm.yyyy hh:mm"),
+                (dt.time(9, 5), "hh:mm"),
+                (1.25, "[h]:mm"),
+                True,
+                42,
+                "01234",
+            ],
+            ["bob@example.org", 7, 0.1 + 0.2, 1e15, None, None, None, None, False, -1.5, "NA"],
+        ],
+    )
+    kinds, found = read(path)
+    assert kinds == ["numbers", "numbers", "numbers"]
+    assert found[0][1] == {
+        "email": "ann@example.org",
+        "zip": "01234",
+        "share": "15.5%",
+        "fee": "1,234.50 €",
+        "day": "2025-03-04",
+        "moment": "2025-03-04 14:30",
+        "time": "09:05",
+        "long": "30:00",
+        "yes": "TRUE",
+        "plain": "42",
+        "text": "01234",
+    }
+    assert found[1] == (
+        3,
+        {
+            "email": "bob@example.org",
+            "zip": "7",
+            "share": "0.3",
+            "fee": "1000000000000000",
+            "day": "",
+            "moment": "",
+        }
+        | {"time": "", "long": "", "yes": "FALSE", "plain": "-1.5", "text": "NA"},
+        ["digits"],
+    )
+
+
+SHEETS = {
+    "starts at C5": (
+        worksheet(
+            f'<row r="5">{inline("C5", "name")}{inline("D5", "email")}</row>'
+            f'<row r="7">{inline("C7", "Ann")}{inline("D7", "ann@example.org")}</row>',
+        ),
+        [],
+        [(6, {"name": "", "email": ""}, []), (7, {"name": "Ann", "email": "ann@example.org"}, [])],
+    ),
+    "rows and cells without references": (
+        worksheet(
+            '<row><c t="inlineStr"><is><t>email</t></is></c></row>'
+            '<row><c t="inlineStr"><is><t>ann@example.org</t></is></c></row>',
+        ),
+        [],
+        rows(("ann@example.org",), names=("email",)),
+    ),
+    "errors and formulas": (
+        worksheet(
+            f'<row r="1">{inline("A1", "email")}{inline("B1", "x")}{inline("C1", "y")}</row><row r="2">'
+            + inline("A2", "ann@example.org")
+            + '<c r="B2" t="e"><f>NA()</f><v>#N/A</v></c><c r="C2"><f>1+1</f><v></v></c></row>',
+        ),
+        [],
+        [(2, {"email": "ann@example.org", "x": "", "y": ""}, ["formula", "formula"])],
+    ),
+    "hidden rows": (
+        worksheet(
+            f'<row r="1">{inline("A1", "email")}</row><row r="2" hidden="1">{inline("A2", "a@example.org")}</row>',
+        ),
+        ["hidden"],
+        rows(("a@example.org",), names=("email",)),
+    ),
+    "a million empty rows": (
+        worksheet(
+            f'<row r="1">{inline("A1", "email")}</row><row r="2">{inline("A2", "a@example.org")}</row>'
+            + "".join(f'<row r="{n}" ht="15"/>' for n in range(3, 300_000)),
+        ),
+        [],
+        rows(("a@example.org",), names=("email",)),
+    ),
+    "line break and carriage return": (
+        worksheet(
+            f'<row r="1">{inline("A1", "email")}{inline("B1", "x")}</row>'
+            f'<row r="2">{inline("A2", "a@example.org")}{inline("B2", "l1_x000D_l2")}</row>',
+        ),
+        [],
+        rows(("a@example.org", "l1\rl2"), names=("email", "x")),
+    ),
+}
+
+
+@pytest.mark.parametrize(("sheet", "kinds", "expected"), SHEETS.values(), ids=SHEETS.keys())
+def test_odd_sheets(tmp_path, sheet, kinds, expected):
+    path = tmp_path / "people.csv"  # the name lies: content decides
+    path.write_bytes(raw_xlsx(sheet))
+    assert read(path) == (kinds, expected)
+
+
+def test_errors_are_named_by_cell(tmp_path):
+    path = tmp_path / "people.xlsx"
+    path.write_bytes(raw_xlsx(SHEETS["errors and formulas"][0]))
+    from merge.table import read_table
+
+    [row] = read_table(path)
+    told = sorted(problem.message for problem in row.problems)
+    assert told == [
+        "B2 shows #N/A; it is taken as empty",
+        "C2 is a formula whose value was never saved; it is taken as empty",
+    ]
+
+
+def test_sheets_hidden_rows_and_merged_cells_are_told(tmp_path):
+    import xlsxwriter
+
+    path = tmp_path / "people.xlsx"
+    book = xlsxwriter.Workbook(str(path))
+    book.add_worksheet("Notes").hide()
+    sheet = book.add_worksheet("Members")
+    book.add_worksheet("Old")
+    sheet.activate()
+    book.worksheets()[1].set_first_sheet()
+    sheet.write_row(0, 0, ["email", "team"])
+    sheet.write_column(1, 0, ["a@example.org", "b@example.org", "c@example.org"])
+    sheet.merge_range("B2:B3", "Red")
+    sheet.set_row(3, None, None, {"hidden": True})
+    book.close()
+    from merge.table import ListOptions, read_table
+
+    table = read_table(path)
+    told = [problem.message for problem in table.problems]
+    assert told == [
+        "only sheet Members is read, not Notes, Old",
+        "1 row is hidden or filtered out, but read: 4",
+        "merged cells: B2:B3; only the first cell has the value, the others are empty",
+    ]
+    assert [row.cells["team"] for row in table] == ["Red", "", ""]
+    with pytest.raises(ListError, match="is empty"):
+        read_table(path, ListOptions(sheet="old"))
+
+
+def test_ods_shows_what_the_person_saw(tmp_path):
+    def cell(kind, value, text, **more):
+        extra = "".join(f' {name.replace("_", ":", 1)}="{given}"' for name, given in more.items())
+        return f'<table:table-cell office:value-type="{kind}" {value}{extra}><text:p>{text}</text:p></table:table-cell>'
+
+    header = "".join(cell("string", "", name) for name in ("email", "fee", "share", "day", "long", "x"))
+    row = (
+        cell("string", "", "a@example.org<office:annotation><text:p>note</text:p></office:annotation>")
+        + cell("currency", 'office:value="1234.5"', "1.234,50 €")
+        + cell("percentage", 'office:value="0.155"', "15,5 %")
+        + cell("date", 'office:date-value="2025-03-04"', "04.03.25")
+        + cell("time", 'office:time-value="PT30H00M00S"', "30:00:00")
+        + cell("string", 'calcext:value-type="error" table:formula="of:=NA()"', "#N/A")
+    )
+    path = tmp_path / "people.ods"
+    path.write_bytes(
+        raw_ods(
+            f'<table:table table:name="List"><table:table-row>{header}</table:table-row>'
+            f'<table:table-row table:visibility="filter">{row}</table:table-row>'
+            '<table:table-row table:number-rows-repeated="1048574"><table:table-cell/></table:table-row></table:table>',
+        ),
+    )
+    kinds, found = read(path)
+    assert "hidden" in kinds
+    assert found == [
+        (
+            2,
+            {"email": "a@example.org", "fee": "1.234,50 €", "share": "15,5 %", "day": "2025-03-04"}
+            | {"long": "30:00", "x": ""},
+            ["formula"],
+        ),
+    ]
+
+
+def test_a_lying_directory_does_not_hide_a_bomb(tmp_path):
+    content = bytearray(raw_xlsx(worksheet(" " * 30_000_000)))
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        real = archive.getinfo("xl/worksheets/sheet1.xml").file_size
+    assert content.count(real.to_bytes(4, "little")) == 2
+    path = tmp_path / "people.xlsx"
+    path.write_bytes(bytes(content).replace(real.to_bytes(4, "little"), (1000).to_bytes(4, "little")))
+    with pytest.raises(ListError, match="is refused"):
+        read(path)
+
+
+def test_ods_text_in_pieces(tmp_path):
+    def cell(content):
+        return f'<table:table-cell office:value-type="string"><text:p>{content}</text:p></table:table-cell>'
+
+    pieces = {
+        "email": "<text:a>a@example.org</text:a>",
+        "span": "a<text:span>b</text:span>c",
+        "break": "a<text:line-break/>b",
+        "tab": "a<text:tab/>b",
+        "blanks": 'a<text:s text:c="3"/>b',
+        "two": "a</text:p><text:p>b",
+    }
+    path = tmp_path / "people.ods"
+    table_row = "<table:table-row>{}</table:table-row>".format
+    path.write_bytes(
+        raw_ods(
+            '<table:table table:name="List">'
+            + table_row("".join(map(cell, pieces)))
+            + table_row("".join(map(cell, pieces.values())))
+            + "</table:table>",
+        ),
+    )
+    [(_, cells, _)] = read(path)[1]
+    assert cells == {
+        "email": "a@example.org",
+        "span": "abc",
+        "break": "a\nb",
+        "tab": "a\tb",
+        "blanks": "a   b",
+    } | {
+        "two": "a\nb",
+    }
+
+
+def test_ods_written_by_hand_reads_as_csv(tmp_path):
+    table = [["name", "email"], list(ANN), list(BOB)]
+    assert read(ods(tmp_path / "people.ods", table)) == ([], TWO)

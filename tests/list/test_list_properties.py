@@ -1,0 +1,227 @@
+"""What holds for every list, and not only for those that somebody thought of."""
+
+import csv
+import io
+import string
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from list_kit import ods, raw_ods, raw_xlsx, worksheet, xlsx
+
+from merge.errors import ListError
+from merge.table import ListOptions, read_table
+from merge.table.structure import Structure
+
+LINE_ENDS = ("\n", "\r\n", "\r")
+
+
+def written(rows, delimiter, line_end, *, quoted=False):
+    """RFC 4180, by hand: csv.writer leaves a lone CR unquoted."""
+
+    def cell(text):
+        needs = quoted or any(character in text for character in (delimiter, '"', "\r", "\n"))
+        return '"' + text.replace('"', '""') + '"' if needs else text
+
+    return "".join(delimiter.join(map(cell, row)) + line_end for row in rows)
+
+
+def tables(cells):
+    """Tables whose first column is the address, so that no row is blank."""
+    row = st.lists(cells, min_size=3, max_size=3)
+    return st.lists(row, min_size=1, max_size=8).map(
+        lambda rows: [["email", "A", "B", "C"], *([f"p{n}@example.org", *r] for n, r in enumerate(rows))],
+    )
+
+
+def texts_of(source, **options):
+    table = read_table(source, ListOptions(**options))
+    return [list(table.columns.names), *(list(row.cells.values()) for row in table)]
+
+
+CSV_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=12)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    table=tables(CSV_TEXT),
+    delimiter=st.sampled_from(",;\t|"),
+    line_end=st.sampled_from(LINE_ENDS),
+    quoted=st.booleans(),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+)
+@example(
+    table=[["email", "A", "B", "C"], ["a@example.org", '"', '5" x', ' "y"']],
+    delimiter=",",
+    line_end="\r\n",
+    quoted=False,
+    encoding="utf-8",
+)
+def test_text_survives_csv(table, delimiter, line_end, quoted, encoding):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "list.csv"
+        path.write_bytes(written(table, delimiter, line_end, quoted=quoted).encode(encoding))
+        assert texts_of(path, delimiter=delimiter) == table
+
+
+# What XML 1.0 can hold; a workbook can't have more, and its lines end with LF.
+XML_TEXT = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff")
+    | st.sampled_from("\n\t"),
+    max_size=12,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(table=tables(XML_TEXT))
+@example(table=[["email", "A", "B", "C"], ["a@example.org", "_x000D_", " lead", "trail "]])
+@example(table=[["email", "A", "B", "C"], ["a@example.org", "01234", "1e5", "=1+1"]])
+def test_text_survives_xlsx(table):
+    with tempfile.TemporaryDirectory() as folder:
+        assert texts_of(xlsx(Path(folder) / "list.xlsx", table, strings_to_numbers=False)) == table
+
+
+@settings(max_examples=60, deadline=None)
+@given(table=tables(XML_TEXT))
+@example(table=[["email", "A", "B", "C"], ["a@example.org", "a  b", "tab\tx", " x "]])
+@example(table=[["email", "A", "B", "C"], ["a@example.org", "a\nb", "\n", "a\n\nb"]])
+def test_text_survives_ods(table):
+    with tempfile.TemporaryDirectory() as folder:
+        assert texts_of(ods(Path(folder) / "list.ods", table)) == table
+
+
+@settings(max_examples=60, deadline=None)
+@given(table=tables(CSV_TEXT))
+def test_text_survives_mappings(table):
+    names, *rows = table
+    assert texts_of([dict(zip(names, row, strict=True)) for row in rows]) == table
+
+
+RAW = st.text(st.sampled_from('ab,;"\n\r @') | st.sampled_from(string.ascii_lowercase), max_size=60)
+
+
+@settings(max_examples=400, deadline=None)
+@given(text=RAW, cuts=st.lists(st.integers(0, 60), max_size=4), width=st.integers(1, 4))
+@example(text='x,5",y\nz,6",w\n', cuts=[], width=3)
+@example(text='a,"b\nc",d\n', cuts=[5], width=3)
+@example(text="a\r\n\r\nb", cuts=[2], width=1)
+@example(text='"a""b",""\n', cuts=[4], width=2)
+def test_the_structure_is_that_of_the_csv_module(text, cuts, width):
+    """The bulk count, cut anywhere, finds the same records as a slow and careful parser."""
+    try:
+        careful = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error:
+        careful = None
+    structure = Structure(",", width, "list.csv")
+    places = [0, *sorted(cut for cut in cuts if cut < len(text)), len(text)]
+    for start, end in zip(places, places[1:], strict=False):
+        structure.feed(text[start:end])
+    structure.finish()
+    if careful is None:
+        assert structure.error is not None
+        return
+    assert structure.error is None
+    assert structure.records == len(careful)
+    found = {record: irregular.cells for record, irregular in structure.irregular}
+    assert found == {n: max(len(row), 1) for n, row in enumerate(careful) if max(len(row), 1) != width}
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=RAW)
+@example(text='a,5" b\nc')
+@example(text='" a",b\n')
+def test_a_csv_is_read_like_the_csv_module_or_refused(text):
+    """pandas makes the values; wherever it takes other rows or cells than RFC 4180 says, the list is refused."""
+    text = "email,x\n" + text
+    try:
+        careful = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error:
+        careful = None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "list.csv"
+        path.write_bytes(text.encode())
+        try:
+            recipients = list(read_table(path, ListOptions(email="email", delimiter=",")))
+        except ListError:
+            assert careful is None
+            return
+    assert careful is not None
+    expected = [(row + ["", ""])[:2] for row in careful[1:]]
+    while expected and not any(map(str.strip, expected[-1])):
+        expected.pop()
+    found = [list(recipient.cells.values()) for recipient in recipients]
+    assert found[: len(expected)] == expected
+    for recipient, row in zip(recipients, careful[1:], strict=False):
+        assert recipient.row == careful.index(row, recipient.row - 1) + 1
+        too_long = any(map(str.strip, row[2:]))
+        assert too_long == any(problem.severity == "error" for problem in recipient.problems)
+
+
+@settings(max_examples=200, deadline=None)
+@given(table=tables(CSV_TEXT), delimiter=st.sampled_from(",;\t|"))
+def test_what_is_remarked_does_not_depend_on_the_way_it_is_read(table, delimiter):
+    """The quick look at the bytes of a file misses nothing that a look at each cell would find."""
+    names, *rows = table
+    mappings = [dict(zip(names, row, strict=True)) for row in rows]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "list.csv"
+        path.write_bytes(written(table, delimiter, "\n").encode())
+        from_file = list(read_table(path, ListOptions(delimiter=delimiter)))
+    from_cells = list(read_table(mappings))
+
+    def remarks(recipients):
+        return [[(p.kind, p.field, p.message) for p in r.problems if p.kind != "quote"] for r in recipients]
+
+    assert remarks(from_file) == remarks(from_cells)
+
+
+WHOLE = {
+    "csv": b'email,name\nann@example.org,"A\nB"\nbob@example.org,C\n' * 3,
+    "xlsx": raw_xlsx(
+        worksheet(
+            '<row r="1"><c r="A1" t="inlineStr"><is><t>email</t></is></c><c r="B1" s="1"><v>1</v></c></row>'
+            '<row r="2"><c r="A2" t="inlineStr"><is><t>a@example.org</t></is></c><c r="B2" s="1"><v>2</v></c></row>',
+        ),
+        styles='<styleSheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><cellXfs>'
+        '<xf numFmtId="0"/><xf numFmtId="10"/></cellXfs></styleSheet>',
+    ),
+    "ods": raw_ods(
+        '<table:table table:name="L"><table:table-row><table:table-cell office:value-type="string"><text:p>email'
+        '</text:p></table:table-cell></table:table-row><table:table-row><table:table-cell office:value-type="float"'
+        ' office:value="1"><text:p>a@example.org</text:p></table:table-cell></table:table-row></table:table>',
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+@settings(max_examples=120, deadline=None)
+@given(data=st.data())
+def test_damage_is_an_error_and_never_a_traceback(kind, data):
+    content = bytearray(WHOLE[kind])
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place] = data.draw(st.integers(0, 255))
+    end = data.draw(st.just(len(content)) | st.integers(0, len(content)))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "list"
+        path.write_bytes(bytes(content[:end]))
+        try:
+            for recipient in read_table(path):
+                assert recipient.row > 1
+        except ListError as error:
+            assert error.message
+            assert error.hint or error.problems
+
+
+def test_a_list_is_read_again_and_again_alike(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_bytes(WHOLE["csv"])
+    table = read_table(path)
+    assert list(table) == list(table)
+    one, other = iter(table), iter(table)
+    assert [next(one), next(other), next(one)] == [list(table)[0], list(table)[0], list(table)[1]]
+    path.write_bytes(WHOLE["csv"] + b"new@example.org,N\n")
+    with pytest.raises(ListError, match="has changed since it was checked"):
+        list(table)
