@@ -121,8 +121,7 @@ def write(name: str, value: str) -> str:
             return _pack(name, _with_blanks(words))
     if form(name) == "token":
         _refuse(name, value)
-    words = list(_encoded_words(value, _LINE - len(name) - 2))
-    return f"{name}: {words[0]}\r\n" if len(words) == 1 else _pack(name, words)
+    return _pack(name, _encoded_words(value, _LINE - len(name) - 2))
 
 
 def write_mailboxes(name: str, mailboxes: Iterable[tuple[str, str]]) -> str:

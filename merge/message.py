@@ -8,7 +8,7 @@ from email.policy import EmailPolicy
 from typing import Any
 
 from merge import header
-from merge.model import Attachment, Letter
+from merge.model import Attachment, Letter, Mailbox
 from merge.seal import boundary, is_invitation, transfer, wire_date
 
 _MIME = frozenset(
@@ -42,7 +42,8 @@ class WirePolicy(EmailPolicy):
         return header.write(name, str(value))
 
 
-POLICY = WirePolicy(linesep="\r\n", cte_type="7bit", raise_on_defect=False)
+POLICY = WirePolicy(linesep="\r\n", cte_type="7bit", max_line_length=76)
+"""How letters are written: 76 is what RFC 2045, 6.7 allows a quoted-printable line; the default is 78."""
 
 
 def email_message(letter: Letter) -> EmailMessage:
@@ -63,7 +64,7 @@ def email_message(letter: Letter) -> EmailMessage:
     for name, value in letter.headers:
         mailboxes = letter.mailboxes.get(name.lower())
         if mailboxes is not None:
-            message[name] = [Address(box.name, addr_spec=box.address) for box in mailboxes]
+            message[name] = [_address(box) for box in mailboxes]
         else:
             message[name] = value
     message["Date"] = wire_date(letter.date)
@@ -72,6 +73,12 @@ def email_message(letter: Letter) -> EmailMessage:
     for name, value in mime:
         message[name] = value
     return message
+
+
+def _address(box: Mailbox) -> Address:
+    """Return a mailbox as the standard library has it; its own parser refuses letters beyond ASCII."""
+    local, _, domain = box.address.rpartition("@")
+    return Address(box.name, local, domain)
 
 
 def _set_alternatives(message: EmailMessage, letter: Letter, invitations: list[Attachment]) -> None:

@@ -122,7 +122,8 @@ class _Mould:
                 pieces += (values[taken], text)
                 taken += 1
             filled.append("".join(pieces))
-        if not filled[-1].endswith("\n"):
+        nothing_before = not self._size and len(filled) == 1
+        if not filled[-1].endswith("\n") and (filled[-1] or nothing_before):
             filled[-1] += "\n"
         to_quote = self._to_quote or not all(map(str.isascii, values))
         if not to_quote and not any(
