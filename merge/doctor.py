@@ -1,0 +1,258 @@
+"""Will it work, before it is tried? Account, server, login, sender: looked at, nothing sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from email.utils import parseaddr
+from pathlib import Path
+
+from merge import assemble, authenticity, fit
+from merge.account import AccountSettings, PaceSettings, accounts_path, is_loopback, read_account
+from merge.campaign import Campaign
+from merge.clock import Clock
+from merge.config import CAMPAIGN_FILE, pace_of
+from merge.dns import Dns
+from merge.errors import CarrierError, ConfigError, ContentError, MergeError
+from merge.finding import Finding
+from merge.fit import Sending
+from merge.model import Letter
+from merge.providers import Security, domain_of
+from merge.secret import PROMPT, Password, keyring_usable
+from merge.smtp.session import Greeting
+from merge.toml import TomlFile
+from merge.words import count, duration
+
+_ELSEWHERE_SECONDS = 4.0
+_USUAL_PORTS: dict[int, Security] = {465: "tls", 587: "starttls", 2525: "starttls", 25: "starttls"}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What an examination is asked for besides. `dns` None asks no name server."""
+
+    dns: Dns | None = None
+    selectors: tuple[str, ...] = ()
+    login: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who can be asked. `ask` reads a secret, `agree` takes a yes or no; None where nobody is there."""
+
+    ask: Callable[[str], str] | None = None
+    agree: Callable[[str], bool] | None = None
+    tell: Callable[[str], None] = lambda _: None
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What was found. `greeting` is the server's; `seconds` is what this list will about take."""
+
+    account: AccountSettings
+    findings: tuple[Finding, ...]
+    sending: Sending | None = None
+    greeting: Greeting | None = None
+    seconds: float | None = None
+    exit_code: int = 0
+
+
+def visit(
+    paths: Sequence[Path], account: str, clock: Clock, *, wish: Wish = Wish(), person: Person = Person()
+) -> Examination:
+    """Examine a campaign with its account, or an account alone; `account` names another one.
+
+    Raises ConfigError, UsageError where there is nothing that could be examined.
+    """
+    campaign, way = find(paths, account)
+    sending, remarks = describe(campaign) if campaign else (None, [])
+    if sending is None:
+        sender = parseaddr(campaign.settings.sender)[1] if campaign else ""
+        sender = sender or (way.user if "@" in way.user else "")
+        sending = Sending(sender, rows=0) if sender else None
+    found = examine(way, clock=clock, sending=sending, pace=pace_for(campaign, way), wish=wish, person=person)
+    return replace(found, findings=(*remarks, *found.findings))
+
+
+def find(paths: Sequence[Path], account: str = "") -> tuple[Campaign | None, AccountSettings]:
+    """Find what is to be examined: the campaign, if there is one, and its account or the one that is named.
+
+    Raises ConfigError, UsageError.
+    """
+    campaign = Campaign.load(*paths) if paths or Path(CAMPAIGN_FILE).is_file() else None
+    if campaign and not account:
+        way = assemble.account(campaign.settings, needed=True)
+    else:
+        way = read_account(account or None, TomlFile(CAMPAIGN_FILE))
+    if way is None:
+        raise ConfigError(
+            "there is no campaign here, and no account to look at",
+            hint=f'name a campaign folder, or write {accounts_path()}:\n  [work]\n  provider = "gmail"\n'
+            '  user = "you@gmail.com"',
+        )
+    return campaign, way
+
+
+def describe(campaign: Campaign) -> tuple[Sending | None, list[Finding]]:
+    """Return what a campaign is to send; what cannot be read of it is a finding."""
+    try:
+        letters = campaign.letters()
+        first = next(letters, None)
+        letters.close()  # type: ignore[attr-defined]
+        rows = sum(1 for _ in campaign.parts.table)
+    except ContentError as error:
+        return None, [Finding("note", "campaign", f"list or letter: {error.message}", "mergepost check")]
+    if first is None:
+        return None, [Finding("note", "campaign", "no row can be sent", "mergepost check")]
+    return _sending(first, rows), []
+
+
+def examine(  # noqa: PLR0913 - the account, what it is for, and who is there
+    way: AccountSettings,
+    *,
+    clock: Clock,
+    sending: Sending | None = None,
+    pace: PaceSettings | None = None,
+    wish: Wish = Wish(),
+    person: Person = Person(),
+) -> Examination:
+    """Look at an account and its server, log in, and look at the sender; send nothing.
+
+    Raises nothing for what is wrong with them: that is in the findings and the exit code.
+    """
+    findings = list(fit.of_account(way, sending))
+    greeting: Greeting | None = None
+    seconds: float | None = None
+    code = 0
+    try:
+        greeting = assemble.probe(way, None, clock)
+        findings += fit.of_line(way, greeting, clock.now())
+    except MergeError as error:
+        code = error.exit_code
+        findings.append(_failed("connection", error))
+        findings += _elsewhere(way, clock, person)
+    if greeting is not None:
+        try:
+            greeting = _log_in(way, greeting, clock, wish, person, findings)
+        except MergeError as error:
+            code = error.exit_code
+            findings.append(_failed("login", error))
+        findings += fit.of_abilities(greeting, sending)
+        if sending is not None and sending.rows:
+            seconds = fit.expected(sending.rows, greeting, pace)
+            words = f"{count(sending.rows, 'letter')} take about {duration(max(1.0, seconds))}"
+            findings.append(Finding("note", "time", words))
+    if sending is not None:
+        findings += fit.of_from(way, sending)
+        findings += _sender(way, sending, wish)
+    return Examination(way, tuple(findings), sending, greeting, seconds, code)
+
+
+def pace_for(campaign: Campaign | None, way: AccountSettings) -> PaceSettings | None:
+    """Return the limits under which a campaign would be sent through an account."""
+    return pace_of(campaign.settings, way) if campaign else way.pace
+
+
+def _sending(letter: Letter, rows: int) -> Sending:
+    texts = len((letter.text or "").encode()) + len((letter.html or "").encode())
+    files = sum(len(file.content) * 4 // 3 for file in letter.attachments)
+    headers = {name.lower() for name, _ in letter.headers}
+    sender = letter.mailboxes.get("from", ())
+    return Sending(
+        sender=sender[0].address if sender else letter.envelope.sender,
+        rows=rows,
+        recipients=len(letter.envelope.recipients),
+        size=texts + files + sum(len(name) + len(value) + 4 for name, value in letter.headers),
+        one_click="list-unsubscribe-post" in headers,
+    )
+
+
+def _failed(topic: str, error: MergeError) -> Finding:
+    return Finding("error", topic, error.message, error.hint)
+
+
+def _log_in(  # noqa: PLR0913, PLR0917 - what a login takes, and where its story goes
+    way: AccountSettings,
+    greeting: Greeting,
+    clock: Clock,
+    wish: Wish,
+    person: Person,
+    findings: list[Finding],
+) -> Greeting:
+    """Log in where there is a login, and return what the server then says. Raises as `probe`."""
+    if not way.user:
+        if "AUTH" in greeting.extensions and not is_loopback(way.host):
+            findings.append(
+                Finding(
+                    "note", "login", "the server offers a login, the account has none", 'user = "..."'
+                )
+            )  # fmt: skip
+        return greeting
+    secret = assemble.password(way, person.ask, anew=wish.login)
+    assert secret is not None  # noqa: S101 - there is a user
+    try:
+        greeting = assemble.probe(way, secret, clock)
+    except CarrierError as error:
+        hint = f"{error.hint}\nThe password came from {secret.described()}.".strip()
+        raise CarrierError(error.message, hint=hint) from None
+    findings.append(Finding("ok", "login", f"logged in as {way.user} ({greeting.mechanism})"))
+    _keep(secret, person, findings)
+    return greeting
+
+
+def _keep(secret: Password, person: Person, findings: list[Finding]) -> None:
+    """Offer to keep a password that was typed and is right."""
+    if secret.source != PROMPT:
+        return
+    if not keyring_usable():
+        findings.append(
+            Finding(
+                "note", "login", "the password is asked for each time: there is no keyring to keep it",
+                'pip install "mergepost[keyring]", or give the account a password_command',
+            )
+        )  # fmt: skip
+        return
+    if person.agree is not None and person.agree("Keep the password in this computer's keyring? [y/N] "):
+        try:
+            secret.keep()
+        except ConfigError as error:
+            findings.append(Finding("warning", "login", error.message))
+        else:
+            findings.append(Finding("ok", "login", "the password is in the keyring now"))
+
+
+def _elsewhere(way: AccountSettings, clock: Clock, person: Person) -> Iterator[Finding]:
+    """Knock at the other ports where mail is taken, without a login, so that the right one can be named."""
+    if is_loopback(way.host):
+        return
+    known = way.profile
+    others = {known.port: known.security, **known.other_ports} if known else _USUAL_PORTS
+    for port, security in others.items():
+        if (port, security) == (way.port, way.security):
+            continue
+        person.tell(f"Trying {way.host}:{port} ...")
+        try:
+            other = replace(way, port=port, security=security)
+            assemble.probe(other, None, clock, seconds=_ELSEWHERE_SECONDS)
+        except MergeError:
+            continue
+        yield Finding(
+            "note", "connection", f"{way.host} answers at port {port}",
+            f'port = {port}\nsecurity = "{security}"',
+        )  # fmt: skip
+        return
+
+
+def _sender(way: AccountSettings, sending: Sending, wish: Wish) -> list[Finding]:
+    known = way.profile
+    if known and known.catches:
+        return [Finding("note", "sender", f"{known.title} keeps every letter: nothing reaches the people")]
+    sender = authenticity.Sender(
+        domain=domain_of(sending.sender),
+        host=way.host,
+        provider=known,
+        selectors=wish.selectors,
+        rows=sending.rows,
+        one_click=sending.one_click,
+    )
+    return authenticity.examine(sender, wish.dns)
