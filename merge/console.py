@@ -77,6 +77,15 @@ class Console:
         return sys.stdin.readline().strip()
 
 
+    def agrees(self, words: str) -> bool:
+        """Ask for a yes or a no on stderr; anything but a yes is a no."""
+        return self.question(words).casefold() in ("y", "yes")
+
+    def secret(self, words: str) -> str:
+        """Ask for what must not be seen."""
+        return getpass.getpass(words, stream=sys.stderr)
+
+
 def _write(stream: TextIO, text: str) -> None:
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
