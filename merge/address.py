@@ -11,13 +11,16 @@ from merge.domains import likely_domain
 from merge.errors import AddressError
 from merge.model import Mailbox
 
+LONGEST_LINE = 998
+"""Characters of a line of a message (RFC 5322, 2.1.1): no mailbox with its name is longer."""
+
 LONGEST_LOCAL_PART = 64
 LONGEST_ADDRESS = 254
 """Octets (RFC 5321, 4.5.3.1): of a path the two brackets are not counted here."""
 
 _INVISIBLE = "\u00a0\u00ad\u034f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
 _BLANK = re.compile(rf"[\s{_INVISIBLE}]+")
-_OUTER = re.compile(rf"^[\s{_INVISIBLE}]+|[\s{_INVISIBLE}]+$")
+_OUTER = "".join(filter(_BLANK.fullmatch, map(chr, range(0x10000))))
 _HIDDEN = re.compile(rf"[{_INVISIBLE}]")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _TEXT = r"[A-Za-z0-9#$&'*+/=?^_`{|}~-]+"
@@ -28,6 +31,7 @@ _NAMED = re.compile(
     r'(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[^"<>@,;:\\()\[\]]*))\s*<(?P<address>[^<>]*)>'
 )
 _PARTS = re.compile(r'(?:"(?:[^"\\]|\\.)*"|<[^<>]*>|[^,"<]|["<])*?(?:,|$)')
+_TWICE = re.compile(r"(?P<bare>)(?P<quoted>)(?P<address>[^\s<>]+) <(?i:(?P=address))>")
 _ADDRESS_LIKE = re.compile(r"[^\s@,;<>()]+@[^\s@,;<>()]+\.[^\s@,;<>()]+")
 _SPOKEN_AT = re.compile(r"\s*[(\[{]\s*at\s*[)\]}]\s*|\s+at\s+|\s*\(a\)\s*", re.IGNORECASE)
 _SPOKEN_DOT = re.compile(r"\s*[(\[{]\s*(?:dot|punkt)\s*[)\]}]\s*|\s+dot\s+", re.IGNORECASE)
@@ -48,16 +52,19 @@ def parse_mailbox(text: str) -> Mailbox:
         and not _NOT_PLAIN.search(text)
     ):
         return Mailbox("", f"{plain[1]}@{plain[2].lower()}")
-    bare = _OUTER.sub("", text)
+    bare = text.strip(_OUTER)
     if not bare:
         raise AddressError("the address is empty")
+    if len(bare) > LONGEST_LINE:
+        raise AddressError(f"the address is longer than {LONGEST_LINE} characters")
     if unsafe := _CONTROL.search(bare):
         raise AddressError(f"the address holds {_described(unsafe[0])}")
-    if len(_ADDRESS_LIKE.findall(bare)) > 1 and not _NAMED.fullmatch(bare):
+    named = _NAMED.fullmatch(bare) or _TWICE.fullmatch(bare)
+    if not named and len(_ADDRESS_LIKE.findall(bare)) > 1:
         raise AddressError("two addresses in one cell", hint="give the other a row of its own")
-    named = _NAMED.fullmatch(bare)
-    name = _display_name(named) if named else ""
-    return Mailbox(name, _checked(_OUTER.sub("", named["address"]) if named else bare))
+    if not named:
+        return Mailbox("", _checked(bare))
+    return Mailbox(_display_name(named), _checked(named["address"].strip(_OUTER)))
 
 
 def parse_mailboxes(text: str) -> tuple[Mailbox, ...]:
@@ -65,7 +72,7 @@ def parse_mailboxes(text: str) -> tuple[Mailbox, ...]:
 
     Raises AddressError for the first that is not a mailbox.
     """
-    parts = (_OUTER.sub("", part) for part in _split(text))
+    parts = (part.strip(_OUTER) for part in _split(text))
     return tuple(parse_mailbox(part) for part in parts if part)
 
 
@@ -85,14 +92,11 @@ def remarks(text: str) -> tuple[str, ...]:
     mailbox = parse_mailbox(text)
     local, _, domain = mailbox.address.rpartition("@")
     notes = list(_about_domain(domain))
-    if mailbox.address == text:
-        return tuple(notes)
-    outer = "".join(match[0] for match in _OUTER.finditer(text))
-    if hidden := _HIDDEN.findall(outer):
-        notes.append(
-            f"invisible characters around the address were dropped: {', '.join(map(_described, hidden))}"
-        )
-    elif outer:
+    before, _, after = text.partition(text.strip(_OUTER))
+    if hidden := _HIDDEN.findall(before + after):
+        dropped = ", ".join(map(_described, hidden))
+        notes.append(f"invisible characters around the address were dropped: {dropped}")
+    elif before or after:
         notes.append("blanks around the address were dropped")
     if not local.isascii():
         notes.append("the part before the @ is not ASCII: only a server with SMTPUTF8 takes it (RFC 6531)")
@@ -136,8 +140,9 @@ def _plain_words(message: str) -> str:
 
 
 def _display_name(named: re.Match[str]) -> str:
-    quoted = named["quoted"]
-    name = named["bare"].strip() if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+    bare = named["bare"]
+    name = re.sub(r"\\(.)", r"\1", named["quoted"]) if bare is None else bare
+    name = " ".join(name.split())
     if "=?" in name:
         raise AddressError("the name before the address holds an encoded word")
     return name
@@ -195,7 +200,7 @@ def _about_domain(domain: str) -> tuple[str, ...]:
     if "xn--" in domain:
         import idna  # noqa: PLC0415 - seldom needed
 
-        shown = idna.decode(domain, uts46=True)
+        shown = idna.decode(domain)
         notes.append(f"{shown} is sent as {domain}")
         if any(len(_scripts(label)) > 1 for label in shown.split(".")):
             notes.append(f"{shown} mixes letters of several scripts: it may imitate another domain")
@@ -211,8 +216,8 @@ _EAST_ASIAN = (
 
 def _scripts(label: str) -> set[str]:
     """Return the scripts of the letters of a label; the usual mixtures of East Asia count as one."""
-    names = (unicodedata.name(letter, "").split(" ")[0] for letter in label if letter.isalpha())
-    scripts = {name.removesuffix("-HALFWIDTH") for name in names if name}
+    names = (unicodedata.name(letter, "") for letter in label if letter.isalpha())
+    scripts = {re.split(r"[ -]", name)[0] for name in names if name}
     return set() if any(scripts <= mixture for mixture in _EAST_ASIAN) else scripts
 
 
