@@ -53,7 +53,7 @@ def write_results(records: Iterable[Record], path: Path) -> None:
     It is personal data, so its owner alone may read it. Raises JournalError when the disk does not take it.
     """
     with (
-        _replacing(path) as draft,
+        replacing(path) as draft,
         draft.open("w", encoding="utf-8-sig", errors="backslashreplace", newline="") as file,
     ):
         writer = csv.writer(file)
@@ -64,8 +64,11 @@ def write_results(records: Iterable[Record], path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a file to write beside `path`; it takes the place of `path` when all went well."""
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a file to write beside `path`; it takes the place of `path` when all went well.
+
+    Raises JournalError when the disk does not take it; then the old file is as it was.
+    """
     draft = path.with_name(path.name + ".part")
     try:
         draft.unlink(missing_ok=True)

@@ -1,0 +1,176 @@
+"""How does the person's own sheet come back, with what happened written beside each row?
+
+The list itself is never touched: a copy gets six more columns. A text file keeps every character of its
+rows, its delimiter, its line ends and its encoding; a workbook keeps what openpyxl keeps: formats, formulas
+and the other sheets, but no charts or pictures.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+from merge.errors import ConfigError, JournalError
+from merge.report import replacing, values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from merge.model import Record
+
+_TAKEN = (3, 4, 5, 6, 7, 8)
+"""Which of the columns of results.csv are added: row, key and address are in the sheet already."""
+
+COLUMNS = tuple(f"mergepost_{name}" for name in ("state", "code", "reply", "attempts", "message_id", "time"))
+_BOOKS = frozenset({".xlsx", ".xlsm"})
+_TEXTS = frozenset({".csv", ".tsv", ".txt", ".tab"})
+
+
+def write_sheet(  # noqa: PLR0913 - how the list was read
+    records: Iterable[Record],
+    source: Path,
+    target: Path,
+    *,
+    header_row: int = 1,
+    sheet: str | None = None,
+    encoding: str = "utf-8-sig",
+    delimiter: str = ",",
+) -> None:
+    """Copy the list `source` to `target`, with COLUMNS added or filled anew.
+
+    `records` come in row order, their rows numbered as a spreadsheet shows them, and so is `header_row`.
+    `sheet` names one of a workbook (default: the first); `encoding` and `delimiter` tell how a text is
+    read. The copy is readable by its owner alone, and replaces an older one whole.
+
+    Raises ConfigError for a target that the source cannot become, and JournalError when the disk does not
+    take it.
+    """
+    kinds = (source.suffix.lower(), target.suffix.lower())
+    if all(kind in _TEXTS for kind in kinds):
+        _write_text(records, source, target, header_row, encoding, delimiter)
+    elif all(kind in _BOOKS for kind in kinds) and kinds[0] == kinds[1]:
+        _write_book(records, source, target, header_row, sheet)
+    else:
+        raise ConfigError(
+            f"{source.name} cannot come back as {target.name}: results can be written beside the rows of"
+            " a .csv list in a .csv, and of an .xlsx list in an .xlsx",
+            hint='set results = "results.csv" in campaign.toml',
+        )
+
+
+def _write_text(  # noqa: PLR0913, PLR0917 - how the list was read
+    records: Iterable[Record], source: Path, target: Path, header_row: int, encoding: str, delimiter: str
+) -> None:
+    header, width = _shape(source, header_row, encoding, delimiter)
+    with (
+        replacing(target) as draft,
+        draft.open("w", encoding=encoding, errors="backslashreplace", newline="") as copy,
+    ):
+        beside = _Beside(records)
+        for number, raw, fields in _rows(source, encoding, delimiter):
+            added = COLUMNS if number == header_row else beside.row(number)
+            copy.write(_with(raw, fields, added, header, width, delimiter))
+
+
+def _with(  # noqa: PLR0913, PLR0917 - a row, and the shape of the sheet
+    raw: str,
+    fields: list[str],
+    added: tuple[str, ...] | None,
+    header: list[str],
+    width: int,
+    delimiter: str,
+) -> str:
+    """Return the text of one row with the added fields at its end, or in place of those of an earlier time."""
+    body = raw.rstrip("\r\n")
+    end = raw[len(body) :]
+    if added is None or not fields:
+        return raw
+    if COLUMNS[0] not in header:
+        return body + delimiter * (width - len(fields) + 1) + _joined(added, delimiter) + (end or "\r\n")
+    fields = [*fields, *[""] * (len(header) - len(fields))]
+    for name, value in zip(COLUMNS, added, strict=True):
+        fields[header.index(name)] = value
+    return _joined(fields, delimiter) + (end or "\r\n")
+
+
+def _joined(fields: Iterable[str], delimiter: str) -> str:
+    line = io.StringIO()
+    csv.writer(line, delimiter=delimiter, lineterminator="").writerow(fields)
+    return line.getvalue()
+
+
+def _shape(source: Path, header_row: int, encoding: str, delimiter: str) -> tuple[list[str], int]:
+    """Return the header's fields and the width of the widest row."""
+    header: list[str] = []
+    width = 0
+    for number, _, fields in _rows(source, encoding, delimiter):
+        width = max(width, len(fields))
+        if number == header_row:
+            header = fields
+    return header, width
+
+
+def _rows(source: Path, encoding: str, delimiter: str) -> Iterator[tuple[int, str, list[str]]]:
+    """Yield each row's number, its text with the line end, and its fields."""
+    try:
+        with source.open(encoding=encoding, newline="") as text:
+            taken: list[str] = []
+
+            def lines() -> Iterator[str]:
+                for line in text:
+                    taken.append(line)
+                    yield line
+
+            for number, fields in enumerate(csv.reader(lines(), delimiter=delimiter), 1):
+                yield number, "".join(taken), fields
+                taken.clear()
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise JournalError(
+            f"{source} cannot be read again to write the results beside its rows: {error}",
+            hint="results.csv has them; mergepost status --csv shows them",
+        ) from error
+
+
+def _write_book(
+    records: Iterable[Record], source: Path, target: Path, header_row: int, sheet: str | None
+) -> None:
+    try:
+        from openpyxl import load_workbook  # type: ignore[import-untyped]  # noqa: PLC0415 - slow, and an extra
+    except ImportError:
+        raise ConfigError(
+            "writing results into a workbook needs openpyxl", hint='pip install "mergepost[xlsx]"'
+        ) from None
+    with replacing(target) as draft:
+        book = load_workbook(source, keep_vba=source.suffix.lower() == ".xlsm")
+        page = book[sheet] if sheet else book.worksheets[0]
+        head = {str(cell.value): cell.column for cell in page[header_row] if cell.value is not None}
+        first = head.get(COLUMNS[0], page.max_column + 1)
+        for offset, name in enumerate(COLUMNS):
+            page.cell(header_row, first + offset, name)
+        for record in records:
+            for offset, value in enumerate(_taken(record)):
+                cell = page.cell(record.row, first + offset)
+                cell.value = value or None
+                cell.data_type = "s" if value else "n"
+        book.save(draft)
+
+
+class _Beside:
+    """Finds the record of each row; both come in the order of the sheet."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._records = iter(records)
+        self._next = next(self._records, None)
+
+    def row(self, number: int) -> tuple[str, ...] | None:
+        """Return what is to stand beside the row with this number, None if nothing is known of it."""
+        while self._next and self._next.row < number:
+            self._next = next(self._records, None)
+        return _taken(self._next) if self._next and self._next.row == number else None
+
+
+def _taken(record: Record) -> tuple[str, ...]:
+    all_of_it = values(record)
+    return tuple(all_of_it[index] for index in _TAKEN)
