@@ -317,7 +317,10 @@ class _Trip:
         else:
             heapq.heappop(self.agenda)
             self.held -= len(later.delivery.content)
-        self.flying[later.delivery.key] = later
+        key = later.delivery.key
+        if key in self.flying:
+            raise JournalError(f"row {later.delivery.row} is being sent already; it was not sent again")
+        self.flying[key] = later
         self.pace.take(now)
         self.carrier.offer(later.delivery)
 
@@ -400,6 +403,13 @@ class _Trip:
         self._land(key, tried=False)
         try:
             self.journal.withdraw(key)
+        except JournalError as error:
+            self.stopped = self.stopped or error
+
+    def _release(self, key: str) -> None:
+        """Put a row back that its carrier gave back; its commit may have been on disk already."""
+        try:
+            self.journal.release(key)
         except JournalError as error:
             self.stopped = self.stopped or error
 

@@ -86,6 +86,10 @@ COMMITTING = """
 UPDATE rows SET state = 'committing', message_id = ?, date = ?, given = ?, fingerprint = ?
 WHERE edition = ? AND key = ? AND copy = 0 AND state IN ('waiting', 'deferred', 'committing')
 """
+RELEASE = """
+UPDATE rows SET state = CASE WHEN due IS NULL THEN 'waiting' ELSE 'deferred' END
+WHERE edition = ? AND key = ? AND copy = 0 AND state = 'committing'
+"""
 OUTCOME = """
 UPDATE rows SET state = ?, settled = 0, stage = ?, code = ?, enhanced = ?, reply = ?, attempts = ?,
        due = ?, first = coalesce(first, ?), time = ?, reason = ?

@@ -112,7 +112,11 @@ class Journal(View):
         return Enrolment(self._database, self._id)
 
     def committing(self, delivery: Delivery) -> None:
-        """Have it on disk that this message is about to be accepted. Returns when it is."""
+        """Have it on disk that this message is about to be accepted. Returns when it is.
+
+        Doing so again in the same run is allowed: a line may break between this and the end of data. Raises
+        JournalError, so that nothing is sent, for a row that is not waiting to be.
+        """
         with self._database.durable():
             self._commit(delivery)
 
@@ -121,6 +125,10 @@ class Journal(View):
         with self._database.durable(), self._database.transaction():
             for delivery in deliveries:
                 self._commit(delivery)
+
+    def release(self, key: str) -> None:
+        """Note that a message is to be sent as before, because its end of data was never begun."""
+        self._database.run(statements.RELEASE, (self._id, key))
 
     def record(self, outcome: Outcome, *, attempts: int, due: float | None = None, reason: str = "") -> None:
         """Write down what an attempt came to.

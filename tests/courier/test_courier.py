@@ -270,6 +270,29 @@ def test_what_a_carrier_loses_after_its_commit_point_is_uncertain(five: Sending)
     assert (ending.tally[S], ending.tally[U]) == (1, 1)
 
 
+def test_what_is_given_back_after_its_commit_waits_again(five: Sending) -> None:
+    def change_of_mind(delivery: Delivery) -> None:
+        if delivery.key == "k1":
+            five.journal.committing(delivery)
+            five.clock.interrupt()
+            raise CarrierError("the line closed before the end of data")
+
+    five.line.before = change_of_mind
+    ending = five.run()
+    assert isinstance(ending.stopped, CarrierError)
+    assert five.states() == [S, W, W, W, W]
+    assert ending.tally[U] == 0
+
+
+def test_the_same_row_is_never_in_flight_twice(five: Sending) -> None:
+    five.line.size = 3
+    first, second = list(five.deliveries())[:2]
+    ending = five.run(deliveries=iter([first, second, first]))
+    assert isinstance(ending.stopped, JournalError)
+    assert five.line.accepted == []
+    assert five.states() == [W] * 5
+
+
 def test_a_letter_that_cannot_be_made_ends_the_run_after_what_is_in_flight(five: Sending) -> None:
     def letters() -> Iterator[Delivery]:
         for number, delivery in enumerate(five.deliveries()):

@@ -169,14 +169,16 @@ def spawn(end: End | None, server: Server, work: Callable[[], None]) -> int:
     else:
         server.order("none")
     os.close(go)
+    timer = threading.Timer(end.seconds if end else 0.0, lambda: os.kill(pid, signal.SIGKILL))
     if end and end.how == "clock":
-        timer = threading.Timer(end.seconds, lambda: os.kill(pid, signal.SIGKILL))
         timer.start()
-        _, status = os.waitpid(pid, 0)
-        timer.cancel()
+    # The process keeps its number until nobody can mean it any more.
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    timer.cancel()
+    if timer.ident:
         timer.join()
-    else:
-        _, status = os.waitpid(pid, 0)
+    server.order("none")
+    _, status = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(status)
 
 

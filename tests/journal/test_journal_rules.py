@@ -154,6 +154,21 @@ def test_only_rows_that_wait_can_be_committed(journal: Journal, where: State) ->
     assert state(journal) is where
 
 
+def test_a_line_may_break_between_the_commit_and_the_end_of_data(journal: Journal) -> None:
+    enrol(journal, ["a", "b"])
+    journal.committing(delivery(journal, "a"))
+    journal.committing(delivery(journal, "a"))
+    journal.release("a")
+    assert state(journal) is W
+    bring(journal, "b", D)
+    journal.committing(delivery(journal, "b"))
+    journal.release("b")
+    assert state(journal, "b") is D
+    bring(journal, "a", S)
+    journal.release("a")
+    assert state(journal) is S
+
+
 def test_a_window_is_committed_whole_or_not_at_all(journal: Journal) -> None:
     enrol(journal, ["a", "b", "c"])
     bring(journal, "c", S)
