@@ -155,14 +155,15 @@ def _read(path: str, real: str) -> tuple[tuple[int, ...], bytes]:
         if isinstance(error, IsADirectoryError):
             raise AttachmentError(f"{path} is a folder") from error
         raise AttachmentError(f"{path} cannot be read: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as stream:
+    try:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
             raise AttachmentError(f"{path} is a folder")
         if not stat.S_ISREG(status.st_mode):
             raise AttachmentError(f"{path} is no regular file")
         if status.st_size > LARGEST:
-            raise AttachmentError(
-                f"{path} has {status.st_size // 2**20} MB; {LARGEST // 2**20} MB is the most"
-            )
-        return _marks(status), stream.read(LARGEST + 1)
+            raise AttachmentError(f"{path} has {status.st_size // 2**20} MB; {LARGEST // 2**20} MB is the most")
+        with open(descriptor, "rb", closefd=False) as stream:
+            return _marks(status), stream.read(LARGEST + 1)
+    finally:
+        os.close(descriptor)

@@ -39,7 +39,8 @@ _ONCE = frozenset(
     }
 )
 _BETWEEN_COMMAS = re.compile(f'(?:{OPEN}[^{CLOSE}]*{CLOSE}|"(?:{OPEN}[^{CLOSE}]*{CLOSE}|[^"])*"|[^,])+')
-_NAMED = re.compile(r'\s*"?(.*?)"?\s*<([^<>]*)>\s*')
+_ATOM = f"(?:{OPEN}[^{CLOSE}]*{CLOSE}|[^<>{OPEN}{CLOSE}])"
+_NAMED = re.compile(rf'\s*"?({_ATOM}*?)"?\s*<({_ATOM}*)>\s*')
 _URL = re.compile(r"(?:https?://|mailto:)[!-;=?-~]+", re.IGNORECASE)
 _DOMAIN = re.compile(r"@([A-Za-z0-9.-]+[A-Za-z0-9])")
 _MARKED_UP = re.compile(r"<[A-Za-z/!]|&#?\w+;")
@@ -191,7 +192,7 @@ class Composer:
         elif name in _FILES:
             self._take_file(line, headers)
         elif name == "unsubscribe":
-            headers.others += _unsubscribe(line.value)
+            headers.others += _unsubscribe(line.marked)
         elif why := header.unwelcome(line.name):
             if not self._template.foreign:
                 raise LetterError(f"a letter cannot set {line.name}: {why}")
@@ -315,17 +316,15 @@ def _file_name(value: str) -> str:
     return value
 
 
-def _unsubscribe(value: str) -> list[tuple[str, str]]:
+def _unsubscribe(marked: str) -> list[tuple[str, str]]:
     """Return the headers of RFC 2369 and, where a link can be used with one click, RFC 8058."""
-    urls = [url.strip().strip("<>") for url in re.split(r",\s+|\s+|(?<=>),", value) if url.strip()]
-    for url in urls:
+    urls = []
+    for piece in map(str.strip, _split_outside(marked)):
+        url = _unmarked(piece[1:-1] if piece.startswith("<") and piece.endswith(">") else piece)
         if not _URL.fullmatch(url):
-            raise LetterError(
-                f"Unsubscribe: {url!r} is no link",
-                hint="write https://... or mailto:..., with |urlencode for cells",
-            )
-    if not urls:
-        return []
+            hint = "write https://... or mailto:..., with a comma between two, and |urlencode for cells"
+            raise LetterError(f"Unsubscribe: {url[:80]!r} is no link", hint=hint)
+        urls.append(url)
     found = [("List-Unsubscribe", ", ".join(f"<{url}>" for url in urls))]
     if any(url.lower().startswith("https:") for url in urls):
         found.append(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))

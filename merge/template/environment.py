@@ -220,11 +220,11 @@ def printable(value: object) -> str:
 
 def for_header(value: object) -> str:
     """Print a value into a header: refused where it could begin another one; its ends are marked."""
-    text = printable(value)
+    text = value if isinstance(value, str) else printable(value)
     if not text.isprintable():
         text = text.translate(_UNMARKED)
         if found := _UNSAFE.search(text):
-            if found[0] in "\n\v\f\x1c\x1d\x1e\x85\u2028\u2029":
+            if found[0] in "\r\n\v\f\x1c\x1d\x1e\x85\u2028\u2029":
                 raise RefusedError("a line break in a value could begin another header", text)
             raise RefusedError(f"a control character (U+{ord(found[0]):04X}) cannot stand in a header", text)
     return f"{OPEN}{text}{CLOSE}"
