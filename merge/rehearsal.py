@@ -86,9 +86,10 @@ def letters_for(
     tally = Tally(letter, files=files)
     found: dict[int, Letter] = {}
     refusal: ContentError | None = None
-    for recipient in parts.table:
+    for recipient in parts.rows:
         try:
-            if not any(map(str.strip, recipient.cells.values())) or parts.left_out(recipient):
+            empty = not any(map(str.strip, recipient.cells.values()))
+            if empty or recipient.joined is not None or parts.left_out(recipient):
                 continue
             kind = tally.add(recipient)
             if kind not in found:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,8 +40,7 @@ class Tally:
     def __init__(self, letter: Path, *, files: Path | None = None) -> None:
         self._branches = Branches(letter, files=files)
         self._numbers: dict[frozenset[int], int] = {}
-        self._rows: Counter[int] = Counter()
-        self._examples: list[int] = []
+        self._members: list[list[int]] = []
         self._longest: tuple[int, int | None] = (0, None)
         self._shortest: int | None = None
         self._emptiest: tuple[int, int | None] = (0, None)
@@ -52,9 +51,9 @@ class Tally:
         if way is None:
             return -1
         number = self._numbers.setdefault(way.branches, len(self._numbers))
-        self._rows[number] += 1
-        if number == len(self._examples):
-            self._examples.append(recipient.row)
+        if number == len(self._members):
+            self._members.append([])
+        self._members[number].append(recipient.row)
         if way.longest > self._longest[0]:
             self._longest = (way.longest, recipient.row)
         if self._shortest is None or way.longest < self._shortest:
@@ -64,24 +63,32 @@ class Tally:
             self._emptiest = (empty, recipient.row)
         return number
 
-    def order(self) -> dict[int, int]:
-        """Return each kind's place, the most frequent first, by the number that `add` gave."""
-        return {number: place for place, (number, _) in enumerate(self._rows.most_common())}
+    def order(self, left_out: Container[int] = ()) -> dict[int, int]:
+        """Return each kind's place, the most frequent first, by the number that `add` gave.
 
-    def kinds(self) -> tuple[Kind, ...]:
-        """Return the kinds, the most frequent first."""
+        `left_out` are rows that turned out to get no letter; a kind without others has no place.
+        """
+        return {number: place for place, (number, _) in enumerate(self._ranked(left_out))}
+
+    def kinds(self, left_out: Container[int] = ()) -> tuple[Kind, ...]:
+        """Return the kinds in that order."""
+        ranked = self._ranked(left_out)
         ways = list(self._numbers)
-        shared = frozenset.intersection(*ways) if ways else frozenset()
-        return tuple(
-            Kind(rows, self._examples[number], self._words(ways[number] - shared))
-            for number, rows in self._rows.most_common()
-        )
+        shared = frozenset.intersection(*[ways[number] for number, _ in ranked]) if ranked else frozenset()
+        return tuple(Kind(len(rows), rows[0], self._words(ways[number] - shared)) for number, rows in ranked)
 
-    @property
-    def extremes(self) -> Extremes:
-        """The rows that stand out."""
+    def extremes(self, left_out: Container[int] = ()) -> Extremes:
+        """Return the rows that stand out."""
         uneven = self._shortest is not None and self._longest[0] > self._shortest
-        return Extremes(self._longest[1] if uneven else None, self._emptiest[1])
+        longest, emptiest = self._longest[1] if uneven else None, self._emptiest[1]
+        return Extremes(None if longest in left_out else longest, None if emptiest in left_out else emptiest)
+
+    def _ranked(self, left_out: Container[int]) -> list[tuple[int, list[int]]]:
+        kept = [
+            (number, [row for row in rows if row not in left_out])
+            for number, rows in enumerate(self._members)
+        ]
+        return sorted(((n, rows) for n, rows in kept if rows), key=lambda kind: -len(kind[1]))
 
     def _words(self, branches: frozenset[int]) -> tuple[str, ...]:
         found = [self._branches.branch(number) for number in branches]

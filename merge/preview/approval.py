@@ -135,7 +135,7 @@ def _entries(book: Book, survey: Survey, rows: range | None, *, all_rows: bool) 
         letter, problems = None, list(survey.problems.get(row, ()))
         state, reason = survey.states.get(row, (None, ""))
         try:
-            letter = None if state else book.letter(recipient)
+            letter = None if state or book.set_aside(recipient) else book.letter(recipient)
         except ContentError as error:
             problems += [problem for problem in error.problems if problem not in problems]
         yield Entry(recipient, letter, why.get(row, "") or reason or book.label(recipient), tuple(problems))

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from merge.config import Settings
-from merge.errors import Problem
+from merge.errors import ContentError, Problem
 from merge.journey import Parts
 from merge.model import Letter, Recipient
 from merge.names import short_name
@@ -54,9 +54,9 @@ class Book:
         self.settings = source.settings
         self._parts = source.parts
         table = self._parts.table
-        self.table_marks: tuple[object, ...] = (table.content_hash, table.columns)
+        self.table_marks: tuple[object, ...] = (table.content_hash, table.columns, self.settings.group_by)
         same = previous and previous.table_marks == self.table_marks
-        self.people: Sequence[Recipient] = previous.people if previous and same else tuple(table)
+        self.people: Sequence[Recipient] = previous.people if previous and same else tuple(self._parts.rows)
         self._places = {recipient.row: place for place, recipient in enumerate(self.people)}
         self._lock = threading.Lock()
         self._moment = datetime.now(UTC).replace(microsecond=0)
@@ -71,6 +71,18 @@ class Book:
         """Return the row of that number, as the spreadsheet counts."""
         place = self._places.get(row)
         return None if place is None else self.people[place]
+
+    def set_aside(self, recipient: Recipient) -> str:
+        """Say why a row makes no letter of its own; empty where it does."""
+        if recipient.joined is not None:
+            return f"in the letter of row {recipient.joined}"
+        if not any(map(str.strip, recipient.cells.values())):
+            return "empty row"
+        with self._lock:
+            try:
+                return self._parts.left_out(recipient)
+            except ContentError:
+                return ""
 
     def letter(self, recipient: Recipient) -> Letter:
         """Make one row's letter. Its Message-ID is a stand-in. Raises ContentError with the problem."""

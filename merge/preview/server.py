@@ -191,14 +191,16 @@ class _Pages:
         if person is None:
             return Response(status_code=404)
         book, recipient = person
+        aside = book.set_aside(recipient)
         try:
-            letter = book.letter(recipient)
-            shown = sheet(letter)
+            shown = {} if aside else sheet(book.letter(recipient))
         except ContentError as error:
             shown = {
                 "error": [described(problem) for problem in error.problems] or [{"message": error.message}]
             }
-        facts = row_facts(recipient, book.problems(recipient))
+        facts = row_facts(recipient, recipient.problems if aside else book.problems(recipient))
+        if aside:
+            facts |= {"state": "skipped", "reason": aside}
         survey = self._desk.survey
         if survey:
             about = survey.about(recipient.row)
@@ -206,7 +208,7 @@ class _Pages:
             facts["problems"] = [
                 problem for place, problem in enumerate(known) if problem not in known[:place]
             ]
-            facts |= about
+            facts |= about if about["state"] else {}
         return JSONResponse({**facts, **shown, "name": book.label(recipient)})
 
     async def frame(self, request: Request) -> Response:

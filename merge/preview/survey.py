@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -63,14 +63,12 @@ class Survey:
         """Do the same, return what the check found, and raise ContentError where there is none."""
         settings = book.settings
         tally = Tally(settings.letter, files=settings.files)
-        kind_of = []
+        numbers = []
         for place, recipient in enumerate(book.people):
-            kind_of.append(tally.add(recipient))
+            numbers.append(-1 if book.set_aside(recipient) else tally.add(recipient))
             if place % _STEP == 0:
                 told()
-        order = tally.order()
-        self.kind_of = [order.get(number, -1) for number in kind_of]
-        self.kinds, self.extremes = tally.kinds(), tally.extremes
+        self._sort(book, tally, numbers, {})
         told()
         parts = open_campaign().parts
         notes = _Notes(self, told)
@@ -80,9 +78,18 @@ class Survey:
         for problem in findings.problems:
             if problem.row is not None:
                 self.problems.setdefault(problem.row, []).append(problem)
+        self._sort(book, tally, numbers, notes.states)
         self.findings = findings
         told()
         return findings
+
+    def _sort(self, book: Book, tally: Tally, numbers: Sequence[int], left_out: Mapping[int, object]) -> None:
+        order = tally.order(left_out)
+        self.kind_of = [
+            -1 if person.row in left_out else order.get(number, -1)
+            for person, number in zip(book.people, numbers, strict=True)
+        ]
+        self.kinds, self.extremes = tally.kinds(left_out), tally.extremes(left_out)
 
     def overview(self) -> dict[str, Any]:
         """Return the sums for the page."""

@@ -99,6 +99,15 @@ def test_a_branch_in_an_included_file_is_named_by_that_file_line(tmp_path):
     assert made.kinds()[0].words == ("line 3: if name",)
 
 
+def test_rows_that_get_no_letter_are_not_counted(tmp_path):
+    made, _ = tally(tmp_path, "{% if vip %}V{% endif %}", [{"vip": v} for v in ("x", "x", "", "x", "")])
+    assert [(kind.rows, kind.example) for kind in made.kinds()] == [(3, 2), (2, 4)]
+    assert [(kind.rows, kind.example) for kind in made.kinds({2, 3})] == [(2, 4), (1, 5)]
+    assert made.order({2, 3}) == {1: 0, 0: 1}
+    [kind] = made.kinds({2, 3, 5})
+    assert kind.words == ()
+
+
 def test_rows_that_stand_out(tmp_path):
     rows = [
         {"name": "Ada", "city": "x"},
@@ -106,9 +115,9 @@ def test_rows_that_stand_out(tmp_path):
         {"name": "", "city": ""},
     ]
     made, _ = tally(tmp_path, "{{ name }} {{ city }}", rows)
-    assert (made.extremes.longest, made.extremes.emptiest) == (3, 4)
+    assert (made.extremes().longest, made.extremes().emptiest) == (3, 4)
     made, _ = tally(tmp_path, "{{ name }}", [{"name": "Ada"}, {"name": "Bob"}])
-    assert (made.extremes.longest, made.extremes.emptiest) == (None, None)
+    assert (made.extremes().longest, made.extremes().emptiest) == (None, None)
 
 
 def test_the_letter_that_is_sent_knows_nothing_of_the_count(tmp_path):
