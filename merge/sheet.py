@@ -82,7 +82,7 @@ def _with(  # noqa: PLR0913, PLR0917 - a row, and the shape of the sheet
     width: int,
     delimiter: str,
 ) -> str:
-    """Return the text of one row with the added fields at its end, or in place of those of an earlier time."""
+    """Return the text of one row with the added fields at its end, or in place of earlier ones."""
     body = raw.rstrip("\r\n")
     end = raw[len(body) :]
     if added is None or not fields:
