@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from merge.campaign import Campaign as Campaign
-    from merge.campaign import Summary as Summary
     from merge.errors import MergeError as MergeError
     from merge.errors import Problem as Problem
     from merge.model import State as State
+    from merge.sending import Summary as Summary
 
 __all__ = ["Campaign", "MergeError", "Problem", "State", "Summary"]
 
 _ROOMS = {
     "Campaign": "merge.campaign",
-    "Summary": "merge.campaign",
+    "Summary": "merge.sending",
     "MergeError": "merge.errors",
     "Problem": "merge.errors",
     "State": "merge.model",

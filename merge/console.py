@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, TextIO
@@ -183,7 +184,14 @@ class Conversation:
             self._bar = None
 
     def _secret(self, question: str) -> str:
-        return getpass.getpass(question, stream=sys.stderr)
+        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            # Nothing is in flight before a login, so that Ctrl-C here need not wait for anything.
+            return getpass.getpass(question, stream=sys.stderr)
+        except EOFError:
+            return ""
+        finally:
+            signal.signal(signal.SIGINT, handler)
 
 
 class Bar:

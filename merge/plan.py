@@ -39,8 +39,8 @@ class Proposal:
     """What a run would do: shown to the person, who says yes to `tries`, or no.
 
     `ready` rows could be tried, `tries` will be: a limit or the day's allowance may be smaller. The pace lets
-    the last of them go `seconds` from now at the earliest. `goes_on` says that there was a run before, in
-    this edition.
+    the last of them, or where there is none the next one, go `seconds` from now at the earliest. `goes_on`
+    says that there was a run before, in this edition.
     """
 
     findings: Findings
@@ -73,7 +73,7 @@ def propose(  # noqa: PLR0913, PLR0917 - each is one ingredient of the plan
     allowance = pace.allowance(now)
     most = [number for number in (wish.limit, allowance) if number is not None]
     tries = min([candidates.ready, *most])
-    seconds = pace.last_of(tries, now) - now if tries else 0.0
+    seconds = (pace.last_of(tries, now) if tries else pace.next(now)) - now
     return Proposal(findings, enrolment.plan(), candidates.ready, tries, seconds, goes_on)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from merge.account import AccountSettings, PaceSettings
 from merge.check import Findings
 from merge.config import Settings, pace_of
+from merge.courier import Ending
 from merge.errors import MergeError, Problem
 from merge.model import Record, State
 from merge.plan import Proposal
@@ -216,15 +217,14 @@ def pace(limits: PaceSettings | None, seconds: float, now: float) -> str:
 
 def sent(summary: Summary, settings: Settings, *, sandbox: bool, now: float) -> list[str]:
     """Return what a run came to: the counts, the rows that need a look, and what to do next."""
-    ending = summary.ending
+    ending, proposal = summary.ending, summary.proposal
     counts = _counts(summary.states)
-    if ending is None:
-        lines = [f"Nothing left to send.  {counts}."] if not summary.proposal.tries else []
+    if ending:
+        lines = [f"{_how(ending, summary.seconds)}.  {counts}."]
+    elif proposal.tries:
+        return []
     else:
-        how = "Stopped" if ending.interrupted or ending.stopped else "Done"
-        lines = [f"{how} after {duration(summary.seconds)}.  {counts}."]
-    if ending is None and summary.proposal.tries:
-        return lines
+        lines = [f"{_why_nothing(summary, now)}.  {counts}."]
     lines += rows_in_trouble(summary.troubles, settings.list_name, now)
     if summary.results:
         lines.append(f"Results  {plain(_near(summary.results))}")
@@ -236,9 +236,32 @@ def sent(summary: Summary, settings: Settings, *, sandbox: bool, now: float) -> 
             "the pace allows no more before" if ending.out_of_allowance else "deferred rows are tried again"
         )
         lines.append(f"Next     mergepost send after {moment(ending.next_due, now)} ({reason})")
+    elif not proposal.tries and proposal.ready and proposal.seconds > 0:
+        lines.append(f"Next     mergepost send after {moment(now + proposal.seconds, now)}")
     elif summary.next_step:
         lines.append(f"Next     {summary.next_step}")
     return lines
+
+
+def _how(ending: Ending, seconds: float) -> str:
+    stopped = ending.interrupted or ending.stopped or ending.declined
+    if seconds < 1:
+        return "Stopped" if stopped else "Done"
+    return f"Stopped after {duration(seconds)}" if stopped else f"Done in {duration(seconds)}"
+
+
+def _why_nothing(summary: Summary, now: float) -> str:
+    """Say why a run had nothing to do."""
+    proposal = summary.proposal
+    if not summary.states[State.WAITING] + summary.states[State.DEFERRED]:
+        return "Nothing left to send"
+    if not proposal.ready:
+        return "Nothing to send in the chosen rows"
+    if proposal.seconds > 0:
+        return (
+            f"Nothing more can be sent before {moment(now + proposal.seconds, now)}: the pace allows no more"
+        )
+    return "Nothing was to be sent"
 
 
 def rehearsed(rehearsal: Rehearsal) -> list[str]:

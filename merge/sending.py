@@ -146,17 +146,18 @@ class Sending:
         if wish.retry_failed:
             journal.retry_failed()
         began = self.clock.monotonic()
-        ending, code = None, 0
+        ending = None
         results = self.home / "results.csv"
-        try:
-            if proposal.tries and self.way:
-                ending, code = self._carry(self.way, proposal, wish)
-        finally:
-            report.write_results(journal.records(), results)
-        seconds = self.clock.monotonic() - began
-        return self._summary(proposal, ending, results, seconds, code)
+        with interruptible(self.clock, talk.tell) as asked:
+            try:
+                if proposal.tries and self.way:
+                    ending = self._carry(self.way, proposal, wish)
+            finally:
+                report.write_results(journal.records(), results)
+            code = asked.exit_code if ending and ending.interrupted else 0
+            return self._summary(proposal, ending, results, self.clock.monotonic() - began, code)
 
-    def _carry(self, way: AccountSettings, proposal: Proposal, wish: Wish) -> tuple[Ending, int]:
+    def _carry(self, way: AccountSettings, proposal: Proposal, wish: Wish) -> Ending:
         carrier = assemble.session(way, self.journal, self.clock, ask=self.talk.ask, tell=self.talk.tell)
         deliveries = journey.deliveries(
             self.parts,
@@ -166,25 +167,23 @@ class Sending:
             rows=wish.rows,
             answering=wish.to_sent_with,
         )
-        with interruptible(self.clock, self.talk.tell) as asked:
-            try:
-                ending = run(
-                    deliveries,
-                    carrier=carrier,
-                    journal=self.journal,
-                    pace=assemble.pace(self._limits()),
-                    retry=assemble.retry(self.settings),
-                    clock=self.clock,
-                    wait=math.inf if wish.stay else self.settings.retry.wait,
-                    watch=self.talk.watch(proposal),
-                    patience_limit=math.inf if wish.stay else _PATIENCE,
-                    brake=Brake(share=self.settings.stop_when_failed),
-                    first=wish.first,
-                    ledger=self.ledger,
-                )
-            finally:
-                carrier.close()
-            return ending, asked.exit_code if ending.interrupted else 0
+        try:
+            return run(
+                deliveries,
+                carrier=carrier,
+                journal=self.journal,
+                pace=assemble.pace(self._limits()),
+                retry=assemble.retry(self.settings),
+                clock=self.clock,
+                wait=math.inf if wish.stay else self.settings.retry.wait,
+                watch=self.talk.watch(proposal),
+                patience_limit=math.inf if wish.stay else _PATIENCE,
+                brake=Brake(share=self.settings.stop_when_failed),
+                first=wish.first,
+                ledger=self.ledger,
+            )
+        finally:
+            carrier.close()
 
     def _limits(self) -> PaceSettings | None:
         return None if self.sandbox else pace_of(self.settings, self.way)
