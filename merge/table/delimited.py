@@ -7,6 +7,7 @@ import io
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any, BinaryIO, TypeVar, cast
 
@@ -214,10 +215,8 @@ def _delimiter(lines: list[str], options: ListOptions, file: str) -> str:
 def _score(lines: list[str], delimiter: str, options: ListOptions) -> tuple[bool, float, bool]:
     """Rate a delimiter: a header with an address column, the share of rows of equal width, more than one cell."""
     rows: list[list[str]] = []
-    try:
+    with suppress(csv.Error):
         rows.extend(row for row in csv.reader(lines, delimiter=delimiter or "\x1f") if row)
-    except csv.Error:
-        pass
     if not rows:
         return (False, 0.0, False)
     header = next(

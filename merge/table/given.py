@@ -57,7 +57,7 @@ def as_text(value: object) -> str:
     """Return the text that a value would have in a spreadsheet; None, NaN and NaT are empty."""
     if isinstance(value, str):
         return str(value)
-    if value is None or value != value or type(value).__name__ in {"NAType", "NaTType"}:  # noqa: PLR0124 - NaN
+    if value is None or type(value).__name__ in {"NAType", "NaTType"} or value != value:  # noqa: PLR0124 - NaN
         return ""
     if hasattr(value, "item") and callable(value.item):
         value = value.item()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
 import sys
 import tempfile
+import weakref
 import zipfile
 from pathlib import Path
 from typing import IO, BinaryIO, Literal
@@ -39,12 +41,13 @@ _SAVE = "open it in your spreadsheet program and save it as .xlsx or CSV"
 class Source:
     """A file that can be read again and again, always the same: `open` refuses it once it has changed."""
 
-    def __init__(self, path: Path, name: str, folder: tempfile.TemporaryDirectory[str] | None = None) -> None:
-        """`folder` is a temporary one, which goes when this object goes."""
+    def __init__(self, path: Path, name: str, folder: str = "") -> None:
+        """`folder` is a temporary one, which is removed when this object goes, or the program ends."""
         self.name = name
         self._path = path
-        self._folder = folder
         self._state = _state(path.stat())
+        if folder:
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
 
     def open(self) -> BinaryIO:
         """Return a new stream of the bytes. Raises ListError when they are no longer the same."""
@@ -99,7 +102,7 @@ def sniff(source: Source) -> Kind:
     """Return what kind of file it is, by its content alone. Raises ListError for what is no list."""
     with source.open() as stream:
         start = stream.read(4096)
-        if start.startswith(b"PK\x03\x04") or start.startswith(b"PK\x05\x06"):
+        if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
             return _zipped(stream, source.name)
         if start.startswith(_OLE):
             return _compound(start + stream.read(1 << 16), source.name)
@@ -109,7 +112,7 @@ def sniff(source: Source) -> Kind:
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype html", b"<html", b"<table", b"<head", b"<meta")):
         raise ListError(f"{source.name} is a web page, whatever its name says", hint=_SAVE)
-    if text.startswith(b"<?xml") or text.startswith(b"<workbook"):
+    if text.startswith((b"<?xml", b"<workbook")):
         what = "an XML spreadsheet of 2003" if b"schemas-microsoft-com:office:spreadsheet" in text else "XML"
         raise ListError(f"{source.name} is {what}, not a list", hint=_SAVE)
     if text.startswith(b"{") and _is_json(text):
@@ -170,8 +173,8 @@ def _state(status: os.stat_result) -> tuple[int, int, int, int]:
 
 def _spooled(stream: IO[bytes], name: str) -> Source:
     """Copy what can be read only once to a file of our own, which nobody else may read."""
-    folder = tempfile.TemporaryDirectory(prefix="mergepost-")
-    path = Path(folder.name) / "list"
+    folder = tempfile.mkdtemp(prefix="mergepost-")
+    path = Path(folder) / "list"
     with path.open("wb") as copy:
         while chunk := stream.read(_CHUNK):
             copy.write(chunk)

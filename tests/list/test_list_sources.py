@@ -1,0 +1,132 @@
+"""Pipes, standard input, DataFrames, generators; large lists in little memory."""
+
+import datetime as dt
+import io
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from merge.errors import ListError
+from merge.table import ListOptions, read_table
+from merge.table.given import as_text
+
+CSV = b"name,email\nAnn,ann@example.org\n"
+
+
+def test_a_pipe_is_read_twice(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(CSV,))
+    writer.start()
+    table = read_table(path)
+    writer.join()
+    assert [row.address for row in table] == [row.address for row in table] == ["ann@example.org"]
+    assert table.problems == ()
+
+
+def test_standard_input(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(CSV)))
+    table = read_table("-")
+    assert [row.cells for row in table] == [{"name": "Ann", "email": "ann@example.org"}]
+
+
+def test_a_dataframe_is_read_as_a_sheet_shows_it():
+    frame = pd.DataFrame(
+        {
+            "email": ["a@example.org", "b@example.org"],
+            "number": [1234.0, None],
+            "whole": [7, 8],
+            "day": [pd.Timestamp("2025-03-04"), pd.NaT],
+            "yes": [True, None],
+            "kind": pd.Categorical(["x", None]),
+        },
+    )
+    table = read_table(frame)
+    assert [row.row for row in table] == [2, 3]
+    assert [list(row.cells.values()) for row in table] == [
+        ["a@example.org", "1234", "7", "2025-03-04", "TRUE", "x"],
+        ["b@example.org", "", "8", "", "", ""],
+    ]
+
+
+def test_mappings_and_generators():
+    people = ({"email": f"p{n}@example.org", "n": n} | ({"late": "x"} if n else {}) for n in range(2))
+    table = read_table(people, ListOptions(id="n"))
+    assert [(row.row, row.id, row.cells) for row in table] == [
+        (2, "0", {"email": "p0@example.org", "n": "0", "late": ""}),
+        (3, "1", {"email": "p1@example.org", "n": "1", "late": "x"}),
+    ]
+    assert len(list(table)) == 2
+    with pytest.raises(ListError, match="is empty"):
+        read_table([])
+
+
+def test_the_first_row_of_mappings_is_always_the_header():
+    table = read_table([{"who": "email", "email": "a@example.org"}])
+    assert [row.cells["who"] for row in table] == ["email"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, ""),
+        (float("nan"), ""),
+        (pd.NA, ""),
+        (np.int64(7), "7"),
+        (np.float64(7.0), "7"),
+        (np.bool_(1), "TRUE"),
+        (np.str_("x"), "x"),
+        (dt.date(2025, 3, 4), "2025-03-04"),
+        (np.datetime64("2025-03-04T14:30"), "2025-03-04 14:30"),
+    ],
+)
+def test_values_of_a_program(value, text):
+    assert as_text(value) == text
+
+
+def test_the_same_content_has_the_same_hash(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(CSV)
+    first = read_table(path).content_hash
+    assert len(first) == 64
+    assert read_table(path).content_hash == first
+    path.write_bytes(CSV.replace(b"Ann", b"Anne"))
+    assert read_table(path).content_hash != first
+    assert read_table([{"email": "a@b.de"}]).content_hash != read_table([{"email": "b@b.de"}]).content_hash
+
+
+def test_a_hundred_thousand_rows_take_no_more_memory_than_ten_thousand(tmp_path):
+    code = textwrap.dedent(
+        """
+        import resource, sys
+        from merge.table import read_table
+        count = sum(1 for _ in read_table(sys.argv[1]))
+        print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        """,
+    )
+    peaks = []
+    for rows in (10_000, 100_000):
+        path = tmp_path / f"{rows}.csv"
+        with path.open("w", encoding="utf-8") as file:
+            file.write("email,name,note\n")
+            file.writelines(f'p{n}@example.org,"Müller, {n}",{"x" * 60}{n}\n' for n in range(rows))
+        done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+        count, peak = map(int, done.stdout.split())
+        assert count == rows
+        peaks.append(peak)
+    assert peaks[1] - peaks[0] < 10_000  # kilobytes
+
+
+def test_importing_the_room_loads_nothing_heavy():
+    heavy = "pandas numpy chardet email_validator python_calamine xlrd openpyxl jinja2 idna"
+    code = (
+        f"import sys, merge.table, merge.address; print([n for n in '{heavy}'.split() if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
