@@ -56,7 +56,7 @@ class Archive:
                     size += len(chunk)
                     if size > limit:
                         raise ListError(
-                            f"{self._file} is refused: {name} unpacks to more than {limit // 1024 // 1024} MB",
+                            f"{self._file} is refused: {name} unpacks to more than {limit >> 20} MB",
                             hint="save the list as CSV; if somebody sent you this file, don't trust it",
                         )
                     yield chunk

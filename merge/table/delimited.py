@@ -29,7 +29,7 @@ _SHOWN = {"\t": "tab"}
 
 
 class Delimited:
-    """A CSV, TSV or similar file: pandas makes the values, a look at the raw text tells what it would drop."""
+    """A CSV, TSV or similar file: pandas makes the values, the raw text tells what that drops."""
 
     def __init__(self, opened: Callable[[], BinaryIO], options: ListOptions, file: str) -> None:
         """Survey the whole file once. `opened` gives a new stream of its bytes each time."""
@@ -150,7 +150,7 @@ class Watched:
         self._structure = structure
 
     def read(self, size: int = -1) -> str:
-        """Return the next characters; none after what can't be right, for the parser would read on to the end."""
+        """Return the next characters; none after what can't be right, or the parser would read on."""
         text = self._text.read(size)
         if text:
             self._structure.feed(text)
@@ -213,7 +213,7 @@ def _delimiter(lines: list[str], options: ListOptions, file: str) -> str:
 
 
 def _score(lines: list[str], delimiter: str, options: ListOptions) -> tuple[bool, float, bool]:
-    """Rate a delimiter: a header with an address column, the share of rows of equal width, more than one cell."""
+    """Rate a delimiter: a header with an address column, the share of equal rows, more than one cell."""
     rows: list[list[str]] = []
     with suppress(csv.Error):
         rows.extend(row for row in csv.reader(lines, delimiter=delimiter or "\x1f") if row)

@@ -111,7 +111,7 @@ def _decodes(decode: Callable[..., str], chunk: bytes, *, final: bool = False) -
 
 
 def _spotless(chunk: bytes, before: bytes) -> bool:
-    """Whether a piece of UTF-8 holds no character that can't be seen; `before` are the bytes in front of it."""
+    """Whether a piece of UTF-8 holds no character that can't be seen; `before` are the bytes before it."""
     text = before + chunk
     return not chunk.translate(None, _VISIBLE) and not any(unseen.search(text) for unseen in _UNSEEN)
 

@@ -53,7 +53,7 @@ class Given:
             yield Block(first + 1, list(map(list, zip(*self._rows[first : first + _BLOCK], strict=True))))
 
 
-def as_text(value: object) -> str:
+def as_text(value: object) -> str:  # noqa: PLR0911 - one for each kind of value
     """Return the text that a value would have in a spreadsheet; None, NaN and NaT are empty."""
     if isinstance(value, str):
         return str(value)
@@ -82,13 +82,13 @@ def _rows(source: object, name: str) -> list[list[str]]:
     if not isinstance(source, Iterable) or isinstance(source, (bytes, bytearray, Mapping)):
         raise ListError(
             f"{name} can't be a {type(source).__name__}",
-            hint="give a path, a DataFrame, or an iterable of mappings such as [{'email': 'ann@example.org'}]",
+            hint="give a path, a DataFrame, or mappings such as [{'email': 'ann@example.org'}]",
         )
     mappings = []
     for number, mapping in enumerate(source, 1):
         if not _is_mapping(mapping):
             raise ListError(
-                f"{name}: item {number} is a {type(mapping).__name__}, not a mapping of column names to values",
+                f"{name}: item {number} is a {type(mapping).__name__}, not a mapping of names to values",
                 hint="give mappings such as {'email': 'ann@example.org'}",
             )
         mappings.append(mapping)

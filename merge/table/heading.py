@@ -11,6 +11,7 @@ from functools import lru_cache, partial
 from merge.errors import ListError, Problem
 from merge.names import resolve, short_name
 from merge.table.values import Columns, ListOptions
+from merge.table.words import ADDRESS_NAMES, MAYBE_ADDRESS_NAMES
 
 SEARCHED_ROWS = 20
 """How far down the header row is looked for."""
@@ -21,46 +22,6 @@ SAMPLED_ROWS = 200
 _ADDRESS = re.compile(r"[^\s@,;<>()\"]+@[^\s@,;<>()\"]+\.[^\s@,;<>()\".]{2,}")
 _PARTLY = re.compile(r"(?:^|_)e?_?mails?(?:_|\d*$)|courriel|correo|e_?post|e_?mail_?adr|メール|邮箱|이메일")
 _UNSEEN = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]")
-_WEAK = frozenset(
-    """
-    address adresse adres adress direccion direccio endereco indirizzo contact contacto contatto
-    kontakt recipient destinataire destinatario destinatari empfanger empfaenger ontvanger mottagare
-    modtager to an login username アドレス адрес адреса العنوان כתובת 地址
-    """.split(),  # noqa: SIM905 - a list of words reads better than its quotes
-)
-_EXACT = frozenset(
-    """
-    email e_mail mail emails e_mails mails email_address e_mail_address emailaddress mail_address
-    mailaddress email_addresses e_mail_addresses email_addr email_adress email_id e_mail_id emailid
-    primary_email contact_email your_email your_email_address internet_address smtp_address
-    primary_smtp_address e_mail_adresse email_adresse mail_adresse mailadresse emailadresse
-    e_mailadresse e_mail_adressen courriel courriels adresse_e_mail adresse_email adresse_mail
-    adresse_courriel adresse_de_courriel mel adresse_electronique adresse_mel correo
-    correo_electronico correo_e direccion_de_correo direccion_de_correo_electronico
-    direccion_de_email direccion_email direccion_electronica endereco_de_email endereco_de_e_mail
-    correio_eletronico correio_electronico endereco_eletronico posta_elettronica indirizzo_email
-    indirizzo_e_mail indirizzo_mail indirizzo_di_posta_elettronica correu correu_electronic
-    adreca_electronica adreca_de_correu emailadres e_mailadres e_mail_adres mailadres e_post epost
-    e_postadress epostadress e_postadresse epostadresse mejladress mejl netfang tolvupostfang
-    sahkoposti sahkopostiosoite meil meiliaadress e_posti_aadress el_pastas el_pasto_adresas e_pasts
-    adres_e_mail adres_email adres_mailowy poczta poczta_elektroniczna adres_poczty_elektronicznej
-    e_mailova_adresa emailova_adresa mailova_adresa e_mail_cim email_cim e_mailcim emailcim
-    adresa_de_email adresa_email adresa_e_mail posta_electronica e_posta eposta e_posta_adresi
-    e_postasi adresa_e_poste e_naslov elektronicka_posta elektronska_posta surel alamat_email emel
-    e_mel alamat_emel thu_dien_tu dia_chi_email riomhphost ebost cyfeiriad_ebost retposto retadreso
-    helbide_elektronikoa barua_pepe почта эл_почта электронная_почта адрес_электронной_почты
-    электронный_адрес эл_адрес имейл емейл емэйл пошта ел_пошта електронна_пошта електронна_адреса
-    адреса_електронної_пошти електронна_поща имейл_адрес е_пошта електронска_пошта имејл
-    ηλεκτρονικο_ταχυδρομειο ηλεκτρονικη_διευθυνση ηλεκτρονικό_ταχυδρομείο ηλεκτρονική_διεύθυνση
-    البريد_الالكتروني البريد_الإلكتروني بريد_الكتروني بريد_إلكتروني الايميل الإيميل ايميل إيميل
-    عنوان_البريد_الإلكتروني עنوان_البريد_الالكتروني ایمیل پست_الکترونیک پست_الکترونیکی رایانامه
-    آدرس_ایمیل אימייל מייל דוא_ל דואל דואר_אלקטרוני כתובת_אימייל כתובת_מייל כתובת_דוא_ל ईमेल ई_मेल
-    ईमेल_पता อีเมล อีเมล์ ที่อยู่อีเมล 邮箱 电子邮箱 电子邮件 邮件 邮箱地址 邮件地址 电子邮件地址 电邮 信箱 電子郵件 電子信箱 電郵 電郵地址
-    電子郵件地址 郵箱 メール メールアドレス eメール eメールアドレス 電子メール 電子メールアドレス emailアドレス e_mailアドレス mailアドレス メアド 이메일 이메일_주소
-    이메일주소 메일 메일주소 전자우편 전자메일 메일_주소
-    """.split(),  # noqa: SIM905 - a list of words reads better than its quotes
-)
-"""What the column of the address is called, as short names, in the languages we know it in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +108,7 @@ def _header_index(rows: list[list[str]], options: ListOptions, file: str) -> int
                 return index
         raise _no_column(options.email, next(row for row in rows if any(row)), "email", file)
     for index, row in enumerate(searched):
-        if any(short_name(cell) in _EXACT for cell in row):
+        if any(short_name(cell) in ADDRESS_NAMES for cell in row):
             return index
     for index, row in enumerate(searched):
         if (
@@ -213,9 +174,9 @@ def _no_column(wanted: str, names: Sequence[str], key: str, file: str) -> ListEr
 def _address_column(names: Sequence[str], sample: list[list[str]], file: str) -> int:
     """Return the position of the address column: the best name, confirmed by what the column holds."""
     shares = [_share(sample, place) for place in range(len(names))]
-    for kind in (_EXACT.__contains__, _PARTLY.search, _WEAK.__contains__):
+    for kind in (ADDRESS_NAMES.__contains__, _PARTLY.search, MAYBE_ADDRESS_NAMES.__contains__):
         named = [place for place, name in enumerate(names) if name and kind(short_name(name))]
-        if kind == _WEAK.__contains__:
+        if kind == MAYBE_ADDRESS_NAMES.__contains__:
             named = [place for place in named if shares[place] >= 0.5]  # noqa: PLR2004 - most of them
         elif len(named) > 1:
             named = [place for place in named if shares[place]] or named
@@ -241,7 +202,7 @@ def _confirmed(place: int, shares: list[float], names: Sequence[str], file: str)
         other = names[others[0]] or f"number {others[0] + 1}"
         raise ListError(
             f"{file}: column {names[place]} holds no addresses, but column {other} does",
-            hint="look whether the cells stand under the right names, or say [columns] email in campaign.toml",
+            hint="look whether the cells stand under the right names, or say [columns] email",
         )
     return place
 
@@ -308,4 +269,4 @@ def letters(place: int) -> str:
 def is_address_name(cell: str, wanted: str) -> bool:
     """Whether a cell reads like the name of the address column, or like the one that is wanted."""
     short = short_name(cell)
-    return short == short_name(wanted) if wanted else short in _EXACT
+    return short == short_name(wanted) if wanted else short in ADDRESS_NAMES

@@ -144,7 +144,7 @@ def scan(archive: Archive, part: str, *, exact: bool = False) -> Scan:
 
 
 class _Area:
-    """How far the cells of a sheet reach, counted from 1; unless `exact`, rows may be up to ten times too many.
+    """How far the cells of a sheet reach, counted from 1; unless `exact`, rows may be ten times too many.
 
     To learn the position of every cell takes several times as long as to see that each lies within a box.
     """

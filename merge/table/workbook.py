@@ -91,7 +91,7 @@ class Workbook:
         return value if isinstance(value, str) else moment(value)
 
     def _number_samples(self, frame: pd.DataFrame) -> Iterator[Problem]:
-        """Show once for each column how its numbers are written: the file doesn't tell a person's separators."""
+        """Show once for each column how its numbers are written: separators are a person's own."""
         for column, name in enumerate(frame.columns):
             for row, value in enumerate(frame[name].head(SEARCHED_ROWS + SAMPLED_ROWS)):
                 if type(value) not in {int, float}:
@@ -116,7 +116,8 @@ def _frame(content: bytes, sheet: str, file: str) -> pd.DataFrame:
         # A panic of calamine's Rust code arrives as an exception that is no Exception.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
+        reason = (str(error).splitlines() or ["no reason given"])[0][:200]
         raise ListError(
-            f"{file} is damaged or no real workbook ({str(error).splitlines()[0][:200] if str(error) else 'no reason'})",
+            f"{file} is damaged or no real workbook ({reason})",
             hint="open it in your spreadsheet program and save it anew, or as CSV",
         ) from None
