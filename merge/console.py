@@ -209,7 +209,7 @@ class Bar:
         self._bar = tqdm(
             total=total,
             desc="Sending",
-            unit=" letters",
+            bar_format="{desc}  {bar:24}  {n_fmt}/{total_fmt}  {percentage:.0f}%  {remaining} left{postfix}",
             file=sys.stderr,
             disable=lines,
             dynamic_ncols=True,
