@@ -91,6 +91,12 @@ class Tally:
         return sorted(((n, rows) for n, rows in kept if rows), key=lambda kind: -len(kind[1]))
 
     def _words(self, branches: frozenset[int]) -> tuple[str, ...]:
-        found = [self._branches.branch(number) for number in branches]
-        found.sort(key=lambda branch: (branch.file, branch.line))
-        return tuple(dict.fromkeys(f"line {branch.line}: {branch.words}" for branch in found))
+        lines: dict[tuple[str, str], set[int]] = {}
+        for branch in sorted(
+            map(self._branches.branch, branches), key=lambda branch: (branch.file, branch.line)
+        ):
+            lines.setdefault((branch.file, branch.words), set()).add(branch.line)
+        return tuple(
+            f"line{'s' * (len(at) > 1)} {', '.join(map(str, sorted(at)))}: {words}"
+            for (_, words), at in lines.items()
+        )

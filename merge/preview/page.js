@@ -17,7 +17,7 @@ let filter = { kind: -1, problems: false, words: "", found: null };
 let asked = 0;
 let searching = 0;
 let versions = { rows: -1, letter: -1, finished: null };
-let look = { width: 600, dark: false, images: false, tab: "html" };
+let look = { width: window.innerWidth < 560 ? 375 : 600, dark: false, images: false, tab: "html" };
 
 const number = (value) => value.toLocaleString("en");
 const count = (value, noun) => `${number(value)} ${noun}${value === 1 ? "" : "s"}`;
@@ -240,6 +240,7 @@ function choose() {
   const marked = list.rows.reduce((sum, row) => sum + (isMarked(row) ? 1 : 0), 0);
   $("problems").textContent = state.finished ? `With problems ${number(marked)}` : "With problems";
   drawRows(true);
+  showPlace();
 }
 
 const isMarked = (row) => marks.problems[row] !== undefined || marks.states[row] !== undefined;
@@ -405,7 +406,7 @@ async function open(place, again = false) {
 function showLetter(sameFrame) {
   const row = letter.row;
   $("name").textContent = letter.name || letter.to || letter.address || "(no address)";
-  $("place").textContent = `row ${number(row)} of ${number(list.rows[list.rows.length - 1] || row)}`;
+  showPlace();
   const standing = $("standing");
   standing.textContent = letter.state === "invalid" ? "can't be sent" : letter.state ? `${letter.state}: ${letter.reason}` : "";
   standing.className = letter.state ? `badge ${letter.state}` : "";
@@ -434,6 +435,12 @@ function showLetter(sameFrame) {
   document.body.dataset.row = row;
 }
 
+function showPlace() {
+  const at = shown.indexOf(current);
+  const among = at < 0 ? "not among those listed" : `${number(at + 1)} of ${number(shown.length)}`;
+  if (letter) $("place").textContent = `row ${letter.row}, ${among}`;
+}
+
 function showFrame() {
   const sheet = $("sheet");
   if (letter.headers === undefined) {
@@ -456,6 +463,11 @@ function showFacts(has) {
   const boxes = [];
   const box = (title, ...content) => boxes.push(make("section", {}, make("h3", {}, title), ...content));
   if (has && letter.advice.length) box(`Worth a look (${letter.advice.length})`, ...letter.advice.map(problem));
+  const kind = marks.kinds[current];
+  if (state && state.kinds[kind]) {
+    const mine = state.kinds[kind];
+    box("Its kind", make("p", {}, `${count(mine.rows, "row")} like this one`), make("ul", { class: "ways" }, ...mine.words.map((text) => make("li", { dir: "auto" }, text))));
+  }
   if (has) {
     const clip = letter.html ? make("p", { class: "meter" },
       make("meter", { min: 0, max: 104448, high: 83558, value: letter.html_size, "aria-label": "HTML, of the 102 kB that Gmail shows" }),
@@ -470,11 +482,6 @@ function showFacts(has) {
   }
   box("The row", make("dl", { class: "pairs" }, ...letter.cells.flatMap(([name, value]) => [
     make("dt", { dir: "auto" }, name), make("dd", { dir: "auto", class: value.trim() ? false : "empty" }, value.trim() ? value : "(empty)")])));
-  const kind = marks.kinds[current];
-  if (state && state.kinds[kind]) {
-    const mine = state.kinds[kind];
-    box("Its kind", make("p", {}, `${count(mine.rows, "row")} like this one`), make("ul", { class: "ways" }, ...mine.words.map((text) => make("li", { dir: "auto" }, text))));
-  }
   $("facts").replaceChildren(...boxes);
 }
 
@@ -482,6 +489,7 @@ function showFacts(has) {
 
 function showLooks() {
   for (const button of document.querySelectorAll("[data-width]")) button.setAttribute("aria-pressed", `${Number(button.dataset.width) === look.width}`);
+  $("inbox").dataset.as = look.width === 375 ? "phone" : "wide";
   $("dark").setAttribute("aria-pressed", `${look.dark}`);
   $("images").setAttribute("aria-pressed", `${look.images}`);
   $("images").hidden = !(letter && letter.remote);

@@ -126,18 +126,18 @@ class _Instrument:
             self.block(node)
         match node:
             case nodes.CondExpr():
-                words = self._expression(node.lineno)
+                words = self._expression(node.lineno, " if ")
                 node.expr1 = self._noted(node.expr1, words)
                 if node.expr2:
                     node.expr2 = self._noted(node.expr2, f"not: {words}")
             case nodes.Filter(name="default" | "d") if node.node is not None:
-                words = f"fallback in {self._expression(node.lineno)}"
+                words = f"fallback in {self._expression(node.lineno, node.name)}"
                 number = self._number(node.lineno, words)
                 return self._made(
                     nodes.Filter(node, _FALLBACK, [nodes.Const(number), node.node], [], None, None), node
                 )
             case nodes.Or():
-                node.right = self._noted(node.right, f"fallback in {self._expression(node.lineno)}")
+                node.right = self._noted(node.right, f"fallback in {self._expression(node.lineno, ' or ')}")
         return node
 
     def _if(self, node: nodes.If, told: str = "if") -> None:
@@ -189,8 +189,10 @@ class _Instrument:
             (found for found in self._tags(_TAG, line) if found.partition(" ")[0] == word), f"{word} ..."
         )
 
-    def _expression(self, line: int) -> str:
-        return next(iter(self._tags(_EXPRESSION, line)), "...")
+    def _expression(self, line: int, holding: str) -> str:
+        """Return the expression that begins on a line and holds a word, or the statement that does."""
+        found = [*self._tags(_EXPRESSION, line), *self._tags(_TAG, line)]
+        return next((words for words in found if holding in words), "...")
 
     def _tags(self, pattern: re.Pattern[str], line: int) -> Iterator[str]:
         text = "\n".join(self._lines[line - 1 : line + 5])
