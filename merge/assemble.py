@@ -24,6 +24,7 @@ from merge.rehearsal import OnlyTo
 from merge.retry import Retry
 from merge.sandbox import HOST, sandbox
 from merge.secret import Password
+from merge.smtp.meaning import NOOP, QUIT, RSET
 from merge.smtp.session import Account, Greeting, Session
 from merge.smtp.steps import Deadlines
 from merge.table import ListOptions, Table, read_table
@@ -161,14 +162,14 @@ def target(way: AccountSettings, secret: Password | None) -> Account:
     )
 
 
-def probe(
-    way: AccountSettings, secret: Password | None, clock: Clock, *, seconds: float = 10.0
-) -> Greeting:
+def probe(way: AccountSettings, secret: Password | None, clock: Clock, *, seconds: float = 10.0) -> Greeting:
     """Connect, log in where there is a secret, take leave; return what the server says. Sends nothing.
 
-    A connection may take so many `seconds`, an answer four times as many. Raises CarrierError, and ConfigError where the secret cannot be had.
+    A connection may take so many `seconds`, a login four times as many. Raises CarrierError, and
+    ConfigError where the secret cannot be had.
     """
-    short = Deadlines(connect=seconds, handshake=seconds, opening=seconds * 4, replies={})
+    quick = dict.fromkeys((RSET, NOOP, QUIT), seconds / 2)
+    short = Deadlines(connect=seconds, handshake=seconds, opening=seconds * 4, replies=quick)
     session = Session(target(way, secret), clock=clock, deadlines=short)
     try:
         return session.probe()
