@@ -23,7 +23,11 @@ from merge.smtp.session import Greeting
 from merge.toml import TomlFile
 from merge.words import count, duration
 
-_ELSEWHERE_SECONDS = 4.0
+_ELSEWHERE_SECONDS = 3.0
+_UNREACHED = (
+    "Check host and port, whether the server runs, and whether this network lets mail out:"
+    " many block some ports."
+)
 _USUAL_PORTS: dict[int, Security] = {465: "tls", 587: "starttls", 2525: "starttls", 25: "starttls"}
 
 
@@ -129,7 +133,7 @@ def examine(  # noqa: PLR0913 - the account, what it is for, and who is there
         findings += fit.of_line(way, greeting, clock.now())
     except MergeError as error:
         code = error.exit_code
-        findings.append(_failed("connection", error))
+        findings.append(_failed("connection", error, _UNREACHED))
         findings += _elsewhere(way, clock, person)
     if greeting is not None:
         try:
@@ -140,7 +144,7 @@ def examine(  # noqa: PLR0913 - the account, what it is for, and who is there
         findings += fit.of_abilities(greeting, sending)
         if sending is not None and sending.rows:
             seconds = fit.expected(sending.rows, greeting, pace)
-            words = f"{count(sending.rows, 'letter')} take about {duration(max(1.0, seconds))}"
+            words = f"sending {count(sending.rows, 'letter')} takes about {duration(max(1.0, seconds))}"
             findings.append(Finding("note", "time", words))
     if sending is not None:
         findings += fit.of_from(way, sending)
@@ -167,8 +171,8 @@ def _sending(letter: Letter, rows: int) -> Sending:
     )
 
 
-def _failed(topic: str, error: MergeError) -> Finding:
-    return Finding("error", topic, error.message, error.hint)
+def _failed(topic: str, error: MergeError, hint: str = "") -> Finding:
+    return Finding("error", topic, error.message, error.hint or hint)
 
 
 def _log_in(  # noqa: PLR0913, PLR0917 - what a login takes, and where its story goes
