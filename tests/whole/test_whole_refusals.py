@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from whole_kit import LETTER, PASSWORD, campaign, people, run, serving, states
+from whole_kit import LETTER, PASSWORD, campaign, people, serving, states
+from whole_kit import here as run
 
 Change = Callable[[Path], None]
 
