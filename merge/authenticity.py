@@ -97,6 +97,7 @@ def _own(sender: Sender, dns: Dns) -> Iterator[Finding]:
     yield from _mail_exchanger(domain, dns)
     spf = read_spf(domain, dns)
     yield from _spf(sender, spf, dns)
+    yield from _reverse(sender, dns)
     keys, tried = _keys(sender, dns)
     yield from _dkim(sender, keys, tried)
     at, policy = find_policy(domain, dns)
@@ -177,6 +178,25 @@ def _spf(sender: Sender, spf: Spf | None, dns: Dns) -> Iterator[Finding]:
             f"the SPF record of {domain} does not name the addresses of {sender.host}",
             "If that server itself sends to the world, add them (ip4:ADDRESS); else add the one that does.",
         )  # fmt: skip
+
+
+def _reverse(sender: Sender, dns: Dns) -> Iterator[Finding]:
+    """Hold the addresses of an own server against their names: receivers want both to agree."""
+    if sender.provider is not None or not sender.host or LOOPBACK.fullmatch(sender.host):
+        return
+    addresses = dns.addresses(sender.host)
+    lone = [
+        address
+        for address in addresses
+        if not any(address in dns.addresses(name) for name in dns.names(address))
+    ]
+    if lone:
+        yield Finding(
+            "note", "ptr", f"{lone[0]}, the address of {sender.host}, has no name that leads back to it",
+            "If the server sends to the world from there, have its PTR record set: Gmail asks for it.",
+        )  # fmt: skip
+    elif addresses:
+        yield Finding("ok", "ptr", f"the addresses of {sender.host} have names that lead back to them")
 
 
 def _spf_matches(sender: Sender, spf: Spf | None, dns: Dns) -> bool | None:

@@ -112,8 +112,8 @@ class Resolver:
 def _address(server: str) -> tuple[str, int]:
     address, port = server, "53"
     if server.startswith("["):
-        address, _, rest = server[1:].partition("]")
-        port = rest.removeprefix(":") or port
+        address, bracket, rest = server[1:].partition("]")
+        port = (rest.removeprefix(":") or port) if bracket else ""
     elif server.count(":") == 1:
         address, _, port = server.partition(":")
     try:
