@@ -39,13 +39,17 @@ _EDGES = tuple(
     re.compile(pattern)
     for pattern in (
         rb" \"?(?:[,;|\t\r\n]|$)",
-        rb"(?:[,;|\t\r\n]|^)\"? ",
+        rb" (?<=[,;|\t\r\n\"] )",
         rb"\t",
-        rb"[\r\n]\"(?:[,;|\r\n]|$)",
-        rb"(?:[,;|\r\n]|^)\"[\r\n]",
-        rb"\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80",  # blanks beyond ASCII
+        rb"\"(?<=[\r\n]\")(?:[,;|\r\n]|$)",
+        rb"\"[\r\n](?<=[,;|\r\n]\"[\r\n])",
+        rb"\xe1\x9a\x80",  # U+1680 and further blanks beyond ASCII: U+2000 to U+200A, U+2028, U+2029, U+202F
+        rb"\xe2\x80[\x80-\x8a\xa8\xa9\xaf]",
+        rb"\xe2\x81\x9f",  # U+205F
+        rb"\xe3\x80\x80",  # U+3000
     )
 )
+"""Signs of a blank at the edge of a cell. Each begins with literal bytes, for which the search is fast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +95,9 @@ def survey(stream: BinaryIO, wanted: str, file: str) -> Survey:
         if trimmed:
             lines = rest + chunk
             cut = lines.rfind(b"\n") + 1
-            trimmed = cut > 0 and not any(edge.search(lines, 0, cut) for edge in _EDGES)
-            rest = lines[cut:]
+            # A file without LF is looked at cell by cell later on.
+            trimmed = 0 < cut > len(lines) - CHUNK and not any(edge.search(lines, 0, cut) for edge in _EDGES)
+            rest = lines[max(cut - 1, 0) :]
     if not decodable or not _decodes(decode, b"", final=True):
         if wanted or encoding != "utf-8":
             raise _undecodable(stream, encoding, file)
