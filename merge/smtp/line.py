@@ -133,7 +133,8 @@ class Line:
         except Garbled as garbled:
             opening = stage in {BANNER, EHLO, HELO, STARTTLS, AUTH}
             hint = "Is this an SMTP server, and the right port and security?" if opening else ""
-            reason = f"sent something else than an answer to {stage}: {garbled.message}"
+            said = "a greeting" if stage == BANNER else f"an answer to {stage}"
+            reason = f"sent something else than {said}: {garbled.message}"
             end = Hangup(Run.STOP if opening else Run.RECONNECT, reason, hint, stage=stage)
             raise Over(end, slipped=True) from None
         return reply
@@ -174,7 +175,7 @@ class Line:
     ) -> NoReturn:
         """End the line as the reply demands."""
         verdict = verdict or meaning.judge(stage, reply)
-        reason = reason or f"answered {stage} with {reply}"
+        reason = reason or (f"greeted with {reply}" if stage == BANNER else f"answered {stage} with {reply}")
         if verdict is None:
             self.slip(stage, reason)
         if reply.closing:
