@@ -6,7 +6,8 @@ import getpass
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Literal, TextIO
 
 from tqdm import tqdm
@@ -72,11 +73,14 @@ class Console:
         return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
     def question(self, words: str) -> str:
-        """Ask on stderr, and return the answer without blanks around it; empty at the end of input."""
-        sys.stderr.write(words)
-        sys.stderr.flush()
-        return sys.stdin.readline().strip()
+        """Ask on stderr, and return the answer without blanks around it; empty at the end of input.
 
+        Ctrl-C raises KeyboardInterrupt, whatever it does elsewhere.
+        """
+        with _ctrl_c_at_once():
+            sys.stderr.write(words)
+            sys.stderr.flush()
+            return sys.stdin.readline().strip()
 
     def agrees(self, words: str) -> bool:
         """Ask for a yes or a no on stderr; anything but a yes is a no."""
@@ -91,6 +95,24 @@ def _write(stream: TextIO, text: str) -> None:
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
     stream.flush()
+
+
+def _has_width(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that knows how wide it is: some consoles say 0, and show no bar."""
+    try:
+        return stream.isatty() and os.get_terminal_size(stream.fileno()).columns > 0
+    except OSError:
+        return False
+
+
+@contextmanager
+def _ctrl_c_at_once() -> Iterator[None]:
+    """While a person is asked nothing is in flight, so that Ctrl-C need not wait for anything."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 class Conversation:
@@ -124,8 +146,9 @@ class Conversation:
 
         Raises ApprovalError for a wrong number, UsageError where nobody can be asked.
         """
-        now = self._console.clock.now()
-        self._console.talk(screens.plan(proposal, way, settings, sandbox=self._sandbox, now=now))
+        asks = self._may_ask and self._confirm is None and not (self._dry_run or self._sandbox)
+        show = self._console.insist if asks else self._console.talk
+        show(screens.plan(proposal, way, settings, sandbox=self._sandbox, now=self._console.clock.now()))
         if self._dry_run:
             return True
         number = proposal.tries
@@ -173,7 +196,7 @@ class Conversation:
         """Return the progress display that was asked for."""
         if self._progress == "none":
             return Unseen(self._console, may_ask=self._may_ask)
-        shows_bar = self._progress == "bar" and sys.stderr.isatty()
+        shows_bar = self._progress == "bar" and _has_width(sys.stderr)
         self._bar = Bar(self._console, proposal.tries, lines=not shows_bar, may_ask=self._may_ask)
         return self._bar
 
@@ -184,14 +207,11 @@ class Conversation:
             self._bar = None
 
     def _secret(self, question: str) -> str:
-        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            # Nothing is in flight before a login, so that Ctrl-C here need not wait for anything.
-            return getpass.getpass(question, stream=sys.stderr)
-        except EOFError:
-            return ""
-        finally:
-            signal.signal(signal.SIGINT, handler)
+        with _ctrl_c_at_once():
+            try:
+                return getpass.getpass(question, stream=sys.stderr)
+            except EOFError:
+                return ""
 
 
 class Bar:
@@ -286,4 +306,7 @@ def _may_follow(console: Console, tally: Mapping[State, int], *, may_ask: bool) 
     console.insist(["", f"The first ones are out: {shown}. Look at what arrived."])
     if not may_ask:
         return False
-    return console.question("Type yes to go on with the others: ").casefold() in ("y", "yes")
+    try:
+        return console.question("Type yes to go on with the others: ").casefold() in ("y", "yes")
+    except KeyboardInterrupt:
+        return False
