@@ -69,7 +69,7 @@ FROM rows WHERE edition = ? AND key = ? AND copy = 0
 RECORDS = """
 SELECT row, key, recipient, state, code, enhanced, reply, attempts, message_id, time, due,
        settled, reason, stage
-FROM rows WHERE edition = ? AND listed > '' ORDER BY row, copy
+FROM rows WHERE edition = ? AND +listed > '' ORDER BY row, copy
 """
 GONE_RECORDS = """
 SELECT row, key, recipient, state, code, enhanced, reply, attempts, message_id, time, due,

@@ -12,7 +12,7 @@ from pathlib import Path
 from courier_kit import CODES, Onlooker
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from merge.carrier import Memory
 from merge.clock import TestClock
@@ -25,11 +25,11 @@ from merge.retry import Retry
 
 W, N, K = State.WAITING, State.INVALID, State.SKIPPED
 D, F, S, U = State.DEFERRED, State.FAILED, State.SENT, State.UNCERTAIN
-KEYS = "abcdef"
+KEYS = "abcdefgh"
 ATTEMPTS = 3
 DATE = datetime(2027, 1, 1, tzinfo=UTC)
 
-lists = st.dictionaries(st.sampled_from(KEYS), st.sampled_from([W, W, W, N, K]), min_size=1)
+lists = st.fixed_dictionaries({key: st.sampled_from([W, W, W, W, N, K, None]) for key in KEYS})
 fates = st.fixed_dictionaries(
     {
         key: st.sampled_from(["taken", "taken", "gray", "late", "gone", "spam", "lost", "lost but taken"])
@@ -67,6 +67,7 @@ class Campaign(RuleBasedStateMachine):
         self.attempts: Counter[str] = Counter()
         self.settled: set[str] = set()
         self.open()
+        self.change(dict.fromkeys(KEYS, W))
 
     def open(self) -> None:
         self.journal = Journal.open(self.folder / "journal.db", edition="1", clock=self.clock)
@@ -76,12 +77,14 @@ class Campaign(RuleBasedStateMachine):
             self.journal.close()
             shutil.rmtree(self.folder)
 
-    @rule(rows=lists, order=st.randoms())
-    def change_the_list(self, rows: dict[str, State], order: object) -> None:
-        items = list(rows.items())
-        order.shuffle(items)  # type: ignore[attr-defined]
+    @rule(rows=lists, order=st.permutations(KEYS))
+    def change_the_list(self, rows: dict[str, State | None], order: list[str]) -> None:
+        self.change({key: state for key in order if (state := rows[key])})
+
+    def change(self, rows: dict[str, State]) -> None:
+        """Enrol a list and have the model follow."""
         with self.journal.enrolment() as enrolment:
-            for row, (key, state) in enumerate(items, 2):
+            for row, (key, state) in enumerate(rows.items(), 2):
                 enrolment.add(row, key, f"{key}@x.example", state, "", "d")
             enrolment.commit()
         self.listed = rows
@@ -90,19 +93,21 @@ class Campaign(RuleBasedStateMachine):
             if was not in (S, F, U) and not (was is D and state is W):
                 self.states[key] = state
 
-    @precondition(lambda self: self.listed)
-    @rule(
-        fate=fates,
-        kill=st.none() | st.tuples(st.integers(0, 5), st.sampled_from(["dot", "taken", "quit", "stop"])),
-    )
-    def send(self, fate: dict[str, str], kill: tuple[int, str] | None) -> None:
+    @rule(fate=fates)
+    def send_in_peace(self, fate: dict[str, str]) -> None:
+        self.send(fate, 0, "")
+
+    @rule(fate=fates, step=st.integers(0, 3), end=st.sampled_from(["dot", "taken", "quit", "stop"]))
+    def send_and_be_stopped(self, fate: dict[str, str], step: int, end: str) -> None:
+        self.send(fate, step, end)
+
+    def send(self, fate: dict[str, str], step: int, end: str) -> None:
+        """Run the courier over the list, and end it at a step in some way."""
         self.clock.sleep(4 * 3600)
         steps = iter(range(len(KEYS)))
 
         def answer(delivery: Delivery) -> Outcome:
-            return self.answer(
-                delivery, fate[delivery.key], kill[1] if kill and kill[0] == next(steps) else ""
-            )
+            return self.answer(delivery, fate[delivery.key], end if next(steps) == step else "")
 
         try:
             run(
@@ -177,34 +182,31 @@ class Campaign(RuleBasedStateMachine):
         self.journal.close()
         self.open()
 
-    @rule()
-    def start_again(self) -> None:
+    @rule(hours=st.sampled_from([0, 1, -1, 1000, -100_000, 100_000]))
+    def start_again(self, hours: int) -> None:
+        self.clock.shift(hours * 3600.0)
         self.die()
 
-    @rule(hours=st.integers(-100_000, 100_000))
-    def set_the_clock(self, hours: int) -> None:
-        self.clock.shift(hours * 3600.0)
+    @rule(word=st.sampled_from(["again", "skip", "retry"]))
+    def have_a_word(self, word: str) -> None:
+        if word == "again":
+            for key in self.unsettled():
+                if self.listed.get(key) is W:
+                    self.states[key] = W
+                    self.let_go[key] += 1
+            self.journal.settle("again")
+        elif word == "skip":
+            self.settled |= self.unsettled() & set(self.listed)
+            self.journal.settle("skip")
+        else:
+            for key, state in self.states.items():
+                if state is F and self.listed.get(key) is W:
+                    self.states[key] = W
+                    self.attempts[key] = 0
+            self.journal.retry_failed()
 
-    @rule()
-    def send_uncertain_again(self) -> None:
-        for key, state in self.states.items():
-            if state is U and key not in self.settled and self.listed.get(key) is W:
-                self.states[key] = W
-                self.let_go[key] += 1
-        self.journal.settle("again")
-
-    @rule()
-    def leave_uncertain_alone(self) -> None:
-        self.settled |= {key for key, state in self.states.items() if state is U and key in self.listed}
-        self.journal.settle("skip")
-
-    @rule()
-    def retry_failed(self) -> None:
-        for key, state in self.states.items():
-            if state is F and self.listed.get(key) is W:
-                self.states[key] = W
-                self.attempts[key] = 0
-        self.journal.retry_failed()
+    def unsettled(self) -> set[str]:
+        return {key for key, state in self.states.items() if state is U} - self.settled
 
     @invariant()
     def the_journal_is_the_model(self) -> None:
@@ -215,10 +217,11 @@ class Campaign(RuleBasedStateMachine):
         assert {key: record.state for key, record in records.items()} == {
             key: self.states[key] for key in self.listed
         }
-        assert sum(self.journal.counts().values()) == len(self.listed)
-        assert {record.key for record in self.journal.uncertain()} == {
-            key for key in self.listed if self.states[key] is U and key not in self.settled
+        assert {key: record.attempts for key, record in records.items()} == {
+            key: self.attempts[key] for key in self.listed
         }
+        assert sum(self.journal.counts().values()) == len(self.listed)
+        assert {record.key for record in self.journal.uncertain()} == self.unsettled() & set(self.listed)
 
     @invariant()
     def the_promise_holds(self) -> None:
@@ -232,7 +235,7 @@ class Campaign(RuleBasedStateMachine):
 
 
 Campaign.TestCase.settings = settings(
-    max_examples=int(os.environ.get("MERGEPOST_MODEL_RUNS", "60")),
+    max_examples=int(os.environ.get("MERGEPOST_MODEL_RUNS", "100")),
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
