@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TypeAlias
 
-from merge.account import AccountSettings, PaceSettings, accounts_path, read_account
+from merge.account import AccountSettings, OAuthSettings, PaceSettings, accounts_path, read_account
 from merge.carrier import Carrier
 from merge.clock import Clock
 from merge.compose import Composer
@@ -19,16 +20,26 @@ from merge.group import Grouped
 from merge.journal import Journal, Ledger
 from merge.journey import Parts
 from merge.names import resolve
+from merge.oauth import Client, Token
 from merge.pace import Pace
 from merge.rehearsal import OnlyTo
 from merge.retry import Retry
 from merge.sandbox import HOST, sandbox
-from merge.secret import Password
+from merge.secret import Password, keyring_service
 from merge.smtp.meaning import NOOP, QUIT, RSET
 from merge.smtp.session import Account, Greeting, Session
 from merge.smtp.steps import Deadlines
 from merge.table import ListOptions, Table, read_table
 from merge.template import choose, read_template
+
+Secret: TypeAlias = Password | Token | None
+"""What an account logs in with."""
+
+_TOKEN_HINTS = dict.fromkeys(
+    ("535", "534", "550"),
+    "The token is not accepted for this user. Sign in as exactly that user: mergepost doctor --login\n"
+    "Sending by SMTP must be allowed for the mailbox, and the client must have asked for its scope.",
+)
 
 JOURNAL_FILE = "journal.db"
 LEDGER_FILE = "ledger.db"
@@ -118,7 +129,7 @@ def session(
 ) -> Carrier:
     """Return a carrier over one SMTP session, not yet connected. `ask` asks the person for a password."""
     return Session(
-        target(way, password(way, ask)),
+        target(way, secret(way, clock, ask)),
         before_commit=journal.committing,
         before_commits=journal.committing_all,
         clock=clock,
@@ -145,24 +156,59 @@ def password(
     return Password(way.secret, host=way.host, user=way.user, ask=ask, anew=anew) if way.user else None
 
 
-def target(way: AccountSettings, secret: Password | None) -> Account:
+def client(way: AccountSettings, settings: OAuthSettings) -> Client:
+    """Return this program as the account's identity server knows it."""
+    reference = settings.client_secret
+    return Client(
+        id=settings.client_id,
+        token=settings.token,
+        scope=settings.scope,
+        user=way.user,
+        authorize=settings.authorize,
+        device=settings.device,
+        secret=Password(reference, host=way.host, user=settings.client_id) if reference else None,
+        ask=settings.ask,
+        redirect=settings.redirect,
+    )
+
+
+def vault(way: AccountSettings, settings: OAuthSettings) -> Vault:
+    """Return where the account's token is kept between runs."""
+    if settings.keep == "keyring":
+        return KeyringVault(f"{keyring_service(way.host)} token", way.user)
+    return FileVault(token_file(way.user, settings.client_id, settings.token))
+
+
+def secret(
+    way: AccountSettings, clock: Clock, ask: Callable[[str], str] | None, *, anew: bool = False
+) -> Secret:
+    """Return what an account logs in with, nothing looked up yet; None where there is no login."""
+    if way.oauth and way.user:
+        return Token(client(way, way.oauth), vault(way, way.oauth), clock)
+    return password(way, ask, anew=anew)
+
+
+def target(way: AccountSettings, secret: Secret) -> Account:
     """Return an account as the SMTP wing knows it; without a secret there is no login."""
+    known = way.profile.hints if way.profile else {}
+    token = secret if isinstance(secret, Token) else None
     return Account(
         host=way.host,
         port=way.port,
         security=way.security,
         user=way.user if secret else "",
-        password=secret,
+        password=secret if isinstance(secret, Password) else None,
+        token=token,
         ca_file=way.ca_file,
         # Without a limit that anyone knows of, the session learns it from the server, if there is one.
         per_connection=way.per_connection or 0,
         pipelining=way.pipelining,
         window=way.window,
-        login_hints=way.profile.hints if way.profile else {},
+        login_hints=_TOKEN_HINTS if token else known,
     )
 
 
-def probe(way: AccountSettings, secret: Password | None, clock: Clock, *, seconds: float = 10.0) -> Greeting:
+def probe(way: AccountSettings, secret: Secret, clock: Clock, *, seconds: float = 10.0) -> Greeting:
     """Connect, log in where there is a secret, take leave; return what the server says. Sends nothing.
 
     A connection may take so many `seconds`, a login four times as many. Raises CarrierError, and
