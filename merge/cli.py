@@ -429,6 +429,7 @@ def doctor(
             ask=console.secret if asks else None,
             agree=console.agrees if asks else None,
             tell=lambda words: console.talk([words]),
+            show=lambda address, code: console.insist(diagnosis.invitation(address, code)),
         )
         found = visit(paths or (), account, console.clock, wish=wish, person=person)
         if as_json:
