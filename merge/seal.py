@@ -65,8 +65,20 @@ def transfer(text: str) -> tuple[str, bytes]:
     if text.isascii() and not _LONG_LINE.search(text):
         return "7bit", data
     if _mostly_ascii(len(encoded) - len(text), len(encoded)):
-        return "quoted-printable", b2a_qp(data, istext=True)
+        return "quoted-printable", _quoted(data)
     return "base64", _lines(data)
+
+
+def _quoted(data: bytes) -> bytes:
+    """Encode CRLF text as quoted-printable, in lines of at most 76 (RFC 2045, 6.7).
+
+    `b2a_qp` lets a line grow to 78 where its last blank has to be encoded. So such blanks are first made
+    control characters, which it always encodes, and counts; a letter holds none.
+    """
+    if b" \r\n" not in data and b"\t\r\n" not in data:
+        return b2a_qp(data, istext=True)
+    marked = data.replace(b" \r\n", b"\1\r\n").replace(b"\t\r\n", b"\2\r\n")
+    return b2a_qp(marked, istext=True).replace(b"=01\r\n", b"=20\r\n").replace(b"=02\r\n", b"=09\r\n")
 
 
 def _mostly_ascii(beyond: int, size: int) -> bool:
@@ -110,7 +122,7 @@ class _Mould:
         self._size, self._beyond = size, size - len(whole)
         self._to_quote = not whole.isascii() or any(map(_LONG_LINE.search, blocks))
         self._plain = [block.replace("\n", "\r\n").encode() for block in blocks]
-        self._quoted = [b2a_qp(block, istext=True) for block in self._plain]
+        self._quoted = [_quoted(block) for block in self._plain]
 
     def cast(self, values: tuple[str, ...]) -> tuple[str, bytes] | None:
         """Return what `transfer` would for these values; None where that is base64."""
@@ -134,7 +146,7 @@ class _Mould:
         size = len(whole.encode())
         if not _mostly_ascii(self._beyond + size - len(whole), self._size + size):
             return None
-        runs = b2a_qp(_in_bytes(filled), istext=True).split(b"=00\r\n")
+        runs = _quoted(_in_bytes(filled)).split(b"=00\r\n")
         return "quoted-printable", _between(self._quoted, runs)
 
 
@@ -226,8 +238,8 @@ def _multipart(letter: Letter, subtype: str, parts: list[tuple[bytes, bytes]]) -
 
 
 def _text_part(subtype: str, text: str, woven: Woven | None) -> tuple[bytes, bytes]:
-    if "\0" in text:
-        raise LetterError("a NUL cannot stand in a letter")
+    if "\0" in text or "\1" in text or "\2" in text:
+        raise LetterError("a control character cannot stand in a letter")
     cast = None
     if woven:
         cast = _mould(woven.parts).cast(woven.values) if woven.values else _same_for_all(text)

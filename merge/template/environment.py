@@ -58,12 +58,13 @@ class RefusedError(ContentError):
 
 
 class Account:
-    """What one render has used: loop turns that are left, and the values that were put into slots."""
+    """What one render may still use, loop turns and characters, and the values that were put into slots."""
 
-    __slots__ = ("slots", "turns")
+    __slots__ = ("room", "slots", "turns")
 
     def __init__(self) -> None:
         self.turns = MOST_TURNS
+        self.room = LONGEST_TEXT
         self.slots: list[str] = []
 
 
@@ -158,12 +159,23 @@ class Sandbox(ImmutableSandboxedEnvironment):
         owner = getattr(function, "__self__", None)
         if isinstance(owner, str):
             _refuse_beyond(*args, *kwargs.values())
-            name = getattr(function, "__name__", "")
-            if name in ("format", "format_map"):
-                _refuse_wide_format(owner)
-            elif name == "replace":
+            if getattr(function, "__name__", "") == "replace":
                 _refuse_growth(owner, *args[:2])
         return _sized(super().call(context, function, *args, **kwargs))
+
+
+    def wrap_str_format(self, value: object) -> Callable[..., str] | None:
+        """Wrap `str.format` as the sandbox does, and refuse what would pad without end."""
+        wrapped: Callable[..., str] | None = super().wrap_str_format(value)
+        if wrapped is None:
+            return None
+
+        def bounded(*args: object, **kwargs: object) -> str:
+            _refuse_wide_format(str(getattr(value, "__self__", "")))
+            _refuse_beyond(*args, *kwargs.values())
+            return wrapped(*args, **kwargs)
+
+        return bounded
 
 
 def environment(
@@ -245,9 +257,12 @@ def into_slots(token: Callable[[int], str]) -> Callable[[Context, object], str]:
             value = value.replace("\r\n", "\n").replace("\r", "\n")
         if not value:
             return value
-        slots = ACCOUNT.get().slots
-        slots.append(value)
-        return token(len(slots))
+        account = ACCOUNT.get()
+        account.room -= len(value)
+        if account.room < 0:
+            raise SecurityError(f"the letter grows beyond {LONGEST_TEXT:,} characters")
+        account.slots.append(value)
+        return token(len(account.slots))
 
     return finalize
 

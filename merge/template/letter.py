@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
@@ -22,7 +22,7 @@ Kind = Literal["markdown", "html", "text", "mjml"]
 
 
 class HeaderLine(NamedTuple):
-    """One rendered header; `line` is its place in the letter, `marked` its value with rendered parts marked."""
+    """One rendered header; `line` is its place in the letter, `marked` shows what was rendered into it."""
 
     name: str
     value: str
@@ -74,6 +74,9 @@ class Texts(Protocol):
     def parts(self) -> tuple[Part, ...]:
         """All parts, those of included files too."""
 
+    def known(self) -> Iterator[tuple[Part, frozenset[str]]]:
+        """Yield all parts, those of included files too, each with the names that others may set for it."""
+
 
 class Apart(NamedTuple):
     """A header block and a body, each a template of its own; what the first sets, the second knows."""
@@ -86,7 +89,17 @@ class Apart(NamedTuple):
     @property
     def parts(self) -> tuple[Part, ...]:
         """All parts, those of included files too."""
-        return (self.head, self.body, *((self.text,) if self.text else ()), *self.included)
+        return tuple(part for part, _ in self.known())
+
+    def known(self) -> Iterator[tuple[Part, frozenset[str]]]:
+        """Yield all parts, those of included files too, each with the names that others may set for it."""
+        own = (self.head, self.body, *((self.text,) if self.text else ()))
+        yield self.head, frozenset()
+        for part in own[1:]:
+            yield part, self.head.names
+        names = frozenset().union(*(part.names for part in (*own, *self.included)))
+        for part in self.included:
+            yield part, names
 
     def render(
         self, variables: dict[str, object], account: Account, enter: Callable[[Part], None]
@@ -148,11 +161,11 @@ class Template:
         What else is worth a look in the letter itself comes with it, as warnings.
         """
         problems = list(self.remarks)
-        for part in self._texts.parts:
+        for part, known in self._texts.known():
             problems += scan.unknown(
                 part.file,
                 part.source,
-                part.uses(),
+                part.uses(known),
                 scan.places(part.environment, part.source),
                 names,
                 first_line=part.first_line,
@@ -167,8 +180,8 @@ class Template:
         shorts = resolve(names).columns
         read = {
             use.name if use.literal and use.name in names else shorts.get(use.name, "")
-            for part in self._texts.parts
-            for use in part.uses()
+            for part, known in self._texts.known()
+            for use in part.uses(known)
             if use.bare
         }
         return tuple(name for name in names if name in read)
@@ -180,18 +193,13 @@ class Template:
         """
         if self.languages and (other := self._in_language_of(recipient)):
             return other.render(recipient)
-        part = self._texts.parts[0]
-
-        def enter(entered: Part) -> None:
-            nonlocal part
-            part = entered
-
+        entered: list[Part] = []
         account = Account()
         ACCOUNT.set(account)
         try:
-            lines, main, own_text = self._texts.render(self._variables(recipient), account, enter)
+            lines, main, own_text = self._texts.render(self._variables(recipient), account, entered.append)
         except Exception as error:
-            raise _broken(part, error, recipient) from error
+            raise _broken(entered[-1], error, recipient) from error
         headers = tuple(
             [
                 HeaderLine(name, marked.replace(OPEN, "").replace(CLOSE, "").strip(), line, marked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from jinja2 import Template as Compiled
 from jinja2 import nodes
@@ -83,9 +83,14 @@ class Part:
                 raise SecurityError(f"the letter grows beyond {LONGEST_TEXT:,} characters")
         return tuple(pieces), context.get_exported()
 
-    def uses(self) -> list[scan.Use]:
-        """List the names that the text reads from outside."""
-        return scan.uses(self.tree, _GIVEN)
+    def uses(self, known: Iterable[str] = ()) -> list[scan.Use]:
+        """List the names that the text reads from outside; `known` are set around it."""
+        return scan.uses(self.tree, (*_GIVEN, *known))
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All names that the text sets for itself, or for what it includes or is followed by."""
+        return scan.set_names(self.tree)
 
     def place(self, error: BaseException) -> tuple[str, int | None]:
         """Return the file and the line in which a render broke off."""

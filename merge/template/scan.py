@@ -16,6 +16,7 @@ from merge.template.source import at
 _DEFAULTS = frozenset({"default", "d"})
 _GUARDS = frozenset({"defined", "undefined"})
 _UNCLOSED = re.compile(r"innermost block that needs to be closed is '(\w+)'")
+_STATEMENT = re.compile(r"\{%[-+]?\s*(\w+).*?%\}", re.DOTALL)
 _NO_SUCH = re.compile(r"No (filter|test) named '(.+?)'")
 
 
@@ -189,11 +190,21 @@ class _Reader:
                 if node.expr2:
                     self._read(node.expr2, scope, guarded | no | asked, printed=printed)
             case nodes.Concat():
-                for child in node.nodes:
-                    self._read(child, scope, guarded, printed=printed)
+                for piece in node.nodes:
+                    self._read(piece, scope, guarded, printed=printed)
             case _:
                 for child in node.iter_child_nodes():
                     self._read(child, scope, guarded)
+
+
+def set_names(tree: nodes.Template) -> frozenset[str]:
+    """List all names that a template gives a meaning, anywhere in it."""
+    stored = {name.name for name in tree.find_all(nodes.Name) if name.ctx in ("store", "param")}
+    stored |= {macro.name for macro in tree.find_all(nodes.Macro)}
+    stored |= {imported.target for imported in tree.find_all(nodes.Import)}
+    for imported in tree.find_all(nodes.FromImport):
+        stored |= {name if isinstance(name, str) else name[1] for name in imported.names}
+    return frozenset(stored)
 
 
 def _column_of_row(node: nodes.Node) -> str:
@@ -368,6 +379,10 @@ def syntax_problem(file: str, source: str, error: TemplateSyntaxError, first_lin
     number = min(max(error.lineno, 1), len(lines))
     position = sum(len(line) + 1 for line in lines[: number - 1])
     line = lines[number - 1]
+    if (unclosed := _UNCLOSED.search(error.message or "")) and (opening := _opening(source, unclosed[1])):
+        words = f"this {{% {unclosed[1]} %}} is never closed with {{% end{unclosed[1]} %}}"
+        problem = at(file, source, opening.start(), len(opening[0]), "syntax", words)
+        return replace(problem, line=(problem.line or 1) + first_line - 1)
     marks = list(re.finditer(r"\{[{%#].*?(?:[}%#]\}|$)", line))
     span = marks[-1] if marks else re.compile(r"\S.*|$").search(line)
     start, end = span.span() if span else (0, 1)
@@ -375,10 +390,19 @@ def syntax_problem(file: str, source: str, error: TemplateSyntaxError, first_lin
     return replace(problem, line=number + first_line - 1)
 
 
+def _opening(source: str, name: str) -> re.Match[str] | None:
+    """Find the last tag of that name that has no end."""
+    waiting: list[re.Match[str]] = []
+    for tag in _STATEMENT.finditer(source):
+        if tag[1] == name:
+            waiting.append(tag)
+        elif tag[1] == f"end{name}" and waiting:
+            waiting.pop()
+    return waiting[-1] if waiting else None
+
+
 def _plain(message: str) -> str:
     """Say in plain words what Jinja2 says in its own."""
-    if unclosed := _UNCLOSED.search(message):
-        return f"{{% {unclosed[1]} %}} is not closed: {{% end{unclosed[1]} %}} is missing before here"
     if named := _NO_SUCH.match(message):
         return f"there is no {named[1]} called {named[2]}"
     return message[:1].lower() + message[1:].rstrip(".")

@@ -123,12 +123,18 @@ def _physical(head: str) -> Iterator[tuple[int, int, str, str, int | None]]:
     """
     masked = _TAG.sub(lambda tag: "\0" * len(tag[0]), head)
     position = 0
-    for number, blind in enumerate(masked.split("\n"), 1):
+    for blind in masked.split("\n"):
         line = head[position : position + len(blind)]
         tags = _LEADING_TAGS.match(line)
         begin = tags.end() if tags else 0
-        named = _NAME.match(blind, begin) and (begin == 0 or blind[0] == "\0" or number == 1)
-        yield number, position, line, blind.replace("\0", ""), begin if named else None
+        named = _NAME.match(blind, begin) and (begin == 0 or blind[0] == "\0" or not position)
+        yield (
+            head.count("\n", 0, position) + 1,
+            position,
+            line,
+            blind.replace("\0", ""),
+            begin if named else None,
+        )
         position += len(blind) + 1
 
 

@@ -36,7 +36,14 @@ class Whole(NamedTuple):
     @property
     def parts(self) -> tuple[Part, ...]:
         """All parts, those of included files too."""
-        return (self.part, *self.included)
+        return tuple(part for part, _ in self.known())
+
+    def known(self) -> Iterator[tuple[Part, frozenset[str]]]:
+        """Yield all parts, those of included files too, each with the names that others may set for it."""
+        yield self.part, frozenset()
+        names = frozenset().union(*(part.names for part in (self.part, *self.included)))
+        for part in self.included:
+            yield part, names
 
     def render(
         self,
@@ -90,7 +97,11 @@ class HandMade(NamedTuple):
     @property
     def parts(self) -> tuple[Part, ...]:
         """All parts, those of included files too."""
-        return self.texts.parts
+        return tuple(part for part, _ in self.known())
+
+    def known(self) -> Iterator[tuple[Part, frozenset[str]]]:
+        """Yield all parts, those of included files too, each with the names that others may set for it."""
+        yield from self.texts.known()
 
     def render(
         self, variables: dict[str, object], account: Account, enter: Callable[[Part], None]

@@ -31,7 +31,10 @@ class Desk:
 
     def composer(self, text: str, name: str = "letter.md", **options: str) -> Composer:
         return Composer(
-            read_template(self.write(name, text)), folder=self.folder, sender=options.pop("sender", SENDER), **options
+            read_template(self.write(name, text)),
+            folder=self.folder,
+            sender=options.pop("sender", SENDER),
+            **options,
         )
 
     def letter(self, text: str, cells: Mapping[str, str] | None = None, name: str = "letter.md") -> Letter:

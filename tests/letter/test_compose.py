@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from html.parser import HTMLParser
 
 import judge
 import pytest
@@ -27,7 +28,11 @@ def test_a_letter_goes_to_the_rows_address_from_the_campaigns_sender(desk):
     letter = desk.letter(PLAIN, {"name": "Zoë"})
     assert letter.envelope.sender == "news@ada.example"
     assert letter.envelope.recipients == ("zoe@x.example",)
-    assert letter.headers[:3] == (("From", "Ada Club <news@ada.example>"), ("To", "zoe@x.example"), ("Subject", "Hello Zoë"))
+    assert letter.headers[:3] == (
+        ("From", "Ada Club <news@ada.example>"),
+        ("To", "zoe@x.example"),
+        ("Subject", "Hello Zoë"),
+    )
 
 
 def test_the_letters_own_from_wins_and_names_the_domain(desk):
@@ -49,18 +54,39 @@ def test_bcc_is_told_to_the_server_and_to_nobody_else(desk):
 def test_a_name_with_a_comma_is_one_name(desk):
     letter = desk.letter("To: {{ name }} <{{ email }}>\n" + PLAIN, {"name": 'Doe, Jane "JD"'})
     assert letter.mailboxes["to"][0].name == 'Doe, Jane "JD"'
-    assert judge.mailboxes(judge.read(seal(letter).content).get("To")) == [('Doe, Jane "JD"', "zoe@x.example")]
+    assert judge.mailboxes(judge.read(seal(letter).content).get("To")) == [
+        ('Doe, Jane "JD"', "zoe@x.example")
+    ]
 
 
-@pytest.mark.parametrize("to", ["To: {{ email }}", "To: Zoë <{{ email }}>", "To: {{ name }} <{{ email }}>", "Cc: {{ email }}", "Bcc: {{ email }}"])
-@pytest.mark.parametrize("cell", ["a@x.example, evil@x.example", "a@x.example> <evil@x.example", "a@x.example;evil@x.example", "<a@x.example>, evil@x.example"])
+@pytest.mark.parametrize(
+    "to",
+    [
+        "To: {{ email }}",
+        "To: Zoë <{{ email }}>",
+        "To: {{ name }} <{{ email }}>",
+        "Cc: {{ email }}",
+        "Bcc: {{ email }}",
+    ],
+)
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "a@x.example, evil@x.example",
+        "a@x.example> <evil@x.example",
+        "a@x.example;evil@x.example",
+        "<a@x.example>, evil@x.example",
+    ],
+)
 def test_a_cell_never_adds_a_recipient(desk, to, cell):
     examined = desk.examine(f"{to}\n{PLAIN}", {"name": "Zoë", "email": cell})
     assert [problem for problem in examined.problems if problem.severity == "error"]
     assert not examined.digest
 
 
-@pytest.mark.parametrize("line", ["To: {{ a }}, {{ b }}", "To: {{ a }}\nCc: {{ b }}", "TO: A <{{ a }}>, {{ b }}"])
+@pytest.mark.parametrize(
+    "line", ["To: {{ a }}, {{ b }}", "To: {{ a }}\nCc: {{ b }}", "TO: A <{{ a }}>, {{ b }}"]
+)
 def test_the_letter_itself_may_name_several(desk, line):
     letter = desk.letter(f"{line}\n{PLAIN}", {"name": "Zoë", "a": "a@x.example", "b": "b@x.example"})
     assert letter.envelope.recipients == ("a@x.example", "b@x.example")
@@ -70,7 +96,17 @@ BREAKS = ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\
 
 
 @pytest.mark.parametrize("cut", BREAKS)
-@pytest.mark.parametrize("line", ["Subject: Hello {{ name }}", "Subject: x\nX-Note: {{ name }}", "Subject: x\nPreheader: {{ name }}", "Subject: x\nTo: {{ name }} <{{ email }}>", "Subject: x\nAttach: {{ name }}", "Subject: x\nUnsubscribe: https://x.example/{{ name }}"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Subject: Hello {{ name }}",
+        "Subject: x\nX-Note: {{ name }}",
+        "Subject: x\nPreheader: {{ name }}",
+        "Subject: x\nTo: {{ name }} <{{ email }}>",
+        "Subject: x\nAttach: {{ name }}",
+        "Subject: x\nUnsubscribe: https://x.example/{{ name }}",
+    ],
+)
 def test_a_line_break_in_a_cell_makes_the_row_invalid(desk, line, cut):
     problem = only_problem(desk.examine(f"{line}\n\nHi\n", {"name": f"X{cut}Bcc: evil@x.example"}))
     assert problem.row == 2
@@ -121,9 +157,14 @@ def test_the_subject_may_depend_on_the_row(desk):
 
 
 def test_unsubscribe_becomes_the_headers_of_rfc_2369_and_8058(desk):
-    line = "Unsubscribe: https://x.example/leave?c={{ name|urlencode }}, mailto:leave@x.example?subject=leave\n"
+    line = (
+        "Unsubscribe: https://x.example/leave?c={{ name|urlencode }}, mailto:leave@x.example?subject=leave\n"
+    )
     headers = dict(desk.letter(line + PLAIN, {"name": "Zoë & co"}).headers)
-    assert headers["List-Unsubscribe"] == "<https://x.example/leave?c=Zo%C3%AB%20%26%20co>, <mailto:leave@x.example?subject=leave>"
+    assert (
+        headers["List-Unsubscribe"]
+        == "<https://x.example/leave?c=Zo%C3%AB%20%26%20co>, <mailto:leave@x.example?subject=leave>"
+    )
     assert headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
 
 
@@ -143,7 +184,15 @@ def test_an_empty_cell_without_a_fallback_is_a_warning(desk):
     assert "default" in problem.hint
 
 
-@pytest.mark.parametrize("use", ['{{ name|default("there") }}', "{% if name %}{{ name }}{% endif %}", "{{ name if name else 'you' }}", "{{ name or 'you' }}"])
+@pytest.mark.parametrize(
+    "use",
+    [
+        '{{ name|default("there") }}',
+        "{% if name %}{{ name }}{% endif %}",
+        "{{ name if name else 'you' }}",
+        "{{ name or 'you' }}",
+    ],
+)
 def test_a_fallback_ends_the_warning(desk, use):
     assert not desk.examine(f"Subject: x\n\nHi {use}\n", {"name": ""}).problems
 
@@ -196,7 +245,9 @@ def test_no_sender_at_all_is_an_error_with_a_way_out(desk):
 def test_attachments_are_found_named_and_sent(desk):
     desk.write("attachments/12.pdf", b"%PDF-1.7")
     desk.write("list.csv", "a,b\nä,1\n")
-    text = "Attach: attachments/{{ nr }}.pdf\nAttach-As: Rechnung {{ name }}.pdf\nAttachment: list.csv\n" + PLAIN
+    text = (
+        "Attach: attachments/{{ nr }}.pdf\nAttach-As: Rechnung {{ name }}.pdf\nAttachment: list.csv\n" + PLAIN
+    )
     letter = desk.letter(text, {"nr": "12", "name": "Zoë"})
     message = judge.read(seal(letter).content)
     assert [(f.filename, f.media_type, f.content) for f in message.files()] == [
@@ -243,8 +294,17 @@ def test_the_letter_may_name_a_path_outside_itself(desk, monkeypatch):
     outside.mkdir()
     (outside / "12.txt").write_text("hello")
     monkeypatch.setenv("HOME", str(outside))
-    for path in (str(outside / "12.txt"), "../outside/12.txt", "~/12.txt", "~/{{ nr }}.txt", "../outside/{{ nr }}.txt"):
-        assert desk.letter(f"Attach: {path}\n{PLAIN}", {"nr": "12", "name": "Z"}).attachments[0].content == b"hello"
+    for path in (
+        str(outside / "12.txt"),
+        "../outside/12.txt",
+        "~/12.txt",
+        "~/{{ nr }}.txt",
+        "../outside/{{ nr }}.txt",
+    ):
+        assert (
+            desk.letter(f"Attach: {path}\n{PLAIN}", {"nr": "12", "name": "Z"}).attachments[0].content
+            == b"hello"
+        )
 
 
 def test_a_file_is_read_once_while_it_does_not_change(desk, monkeypatch):
@@ -262,7 +322,12 @@ def test_an_invitation_stands_beside_the_text_and_among_the_files(desk):
     desk.write("party.ics", b"BEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\nEND:VCALENDAR\r\n")
     message = judge.read(seal(desk.letter("Attach: party.ics\n" + PLAIN, {"name": "Zoë"})).content)
     assert [part.media_type for part in message.walk()] == [
-        "multipart/mixed", "multipart/alternative", "text/plain", "text/html", "text/calendar", "text/calendar",
+        "multipart/mixed",
+        "multipart/alternative",
+        "text/plain",
+        "text/html",
+        "text/calendar",
+        "text/calendar",
     ]
     assert all(p.parameters["method"] == "REQUEST" for p in message.walk() if p.media_type == "text/calendar")
 
@@ -275,14 +340,23 @@ def test_pictures_of_the_folder_are_shown_in_the_letter_once_each(desk):
     assert letter.html.count(f"cid:{picture.content_id}") == 2
     assert "https://x.example/y.png" in letter.html
     assert [p.media_type for p in judge.read(seal(letter).content).walk()] == [
-        "multipart/alternative", "text/plain", "multipart/related", "text/html", "image/png",
+        "multipart/alternative",
+        "text/plain",
+        "multipart/related",
+        "text/html",
+        "image/png",
     ]
 
 
 def test_a_row_may_choose_its_picture(desk):
     desk.write("images/a.png", b"A")
     text = 'Subject: x\n\n<p>Hi {{ who }}</p><img src="images/{{ who }}.png" alt="{{ who }}"><img src="{{ url }}" alt="">'
-    assert desk.letter(text, {"who": "a", "url": "https://x.example/y.png"}, "letter.html").attachments[0].content == b"A"
+    assert (
+        desk.letter(text, {"who": "a", "url": "https://x.example/y.png"}, "letter.html")
+        .attachments[0]
+        .content
+        == b"A"
+    )
     assert len(desk.letter(text, {"who": "a", "url": "images/a.png"}, "letter.html").attachments) == 1
     assert "no file" in only_problem(desk.examine(text, {"who": "b", "url": "x:y"}, "letter.html")).message
 
@@ -297,9 +371,25 @@ HOSTILE = st.one_of(
     st.text(max_size=40),
     st.sampled_from(
         [
-            "x\r\nBcc: evil@x.example", "\n\n<script>", "=?utf-8?q?=0A?=", "a@b.example, c@d.example", "<b>&amp;\"'",
-            "--=_alternative_", "]( javascript:alert(1))", "{{ x }}", "\x01Bcc: evil@x.example", "\x02\x03", "../../etc/passwd",
-            "mz0n1z", "`*_[x](y)_*`", "\u202eevil", "a" * 2000, "data:text/html,x", "\ud800", "%s{0}", "<style>",
+            "x\r\nBcc: evil@x.example",
+            "\n\n<script>",
+            "=?utf-8?q?=0A?=",
+            "a@b.example, c@d.example",
+            "<b>&amp;\"'",
+            "--=_alternative_",
+            "]( javascript:alert(1))",
+            "{{ x }}",
+            "\x01Bcc: evil@x.example",
+            "\x02\x03",
+            "../../etc/passwd",
+            "mz0n1z",
+            "`*_[x](y)_*`",
+            "\u202eevil",
+            "a" * 2000,
+            "data:text/html,x",
+            "\ud800",
+            "%s{0}",
+            "<style>",
         ]
     ),
 )
@@ -311,7 +401,28 @@ LETTERS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+ALLOWED_TAGS = {
+    *("html", "head", "meta", "style", "body", "div", "h1", "p", "a", "em", "strong", "code", "br", "hr"),
+    *("table", "thead", "tbody", "tr", "th", "td"),
+}
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.names.add(tag)
+        self.links += [value or "" for name, value in attrs if name in ("href", "src")]
+
+
+@settings(
+    max_examples=80,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.sampled_from(LETTERS), HOSTILE, HOSTILE, HOSTILE)
 def test_hostile_cells_add_nothing_to_a_message(desk, letter, a, b, c):
     name, text = letter
@@ -330,10 +441,10 @@ def test_hostile_cells_add_nothing_to_a_message(desk, letter, a, b, c):
     assert set(message.names()) <= allowed
     assert len(message.names()) == len(set(message.names()))
     assert judge.mailboxes(message.get("To"))[0][1] == "zoe@x.example"
-    html = composed.html or ""
-    assert "<script>" not in html
-    assert "javascript:" not in html.lower().replace("javascript:alert(1))", "") or 'href="javascript' not in html.lower()
-    assert html.lower().count("<style") <= 1
+    tags = Tags()
+    tags.feed(composed.html or "")
+    assert tags.names <= ALLOWED_TAGS
+    assert not any(link.strip().lower().startswith(("javascript:", "data:")) for link in tags.links)
     assert [part.media_type for part in message.walk() if part.parts == []] in (
         ["text/plain"], ["text/plain", "text/html"],
     )  # fmt: skip

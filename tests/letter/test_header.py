@@ -11,12 +11,17 @@ from merge import header, proof
 from merge.errors import LetterError
 
 WORDS = st.text(
-    st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp"), blacklist_characters="\u2028\u2029"), max_size=30
+    st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp"), blacklist_characters="\u2028\u2029"),
+    max_size=30,
 )
-TEXTS = st.lists(st.one_of(WORDS, st.sampled_from(["Zoë", "山田", "  ", "שלום", "x" * 90, "?=", "é" * 40])), max_size=12)
+TEXTS = st.lists(
+    st.one_of(WORDS, st.sampled_from(["Zoë", "山田", "  ", "שלום", "x" * 90, "?=", "é" * 40])), max_size=12
+)
 VALUES = TEXTS.map(" ".join).map(lambda text: text.strip(" ").replace("=?", "=")).filter(str.isprintable)
 ADDRESSES = st.from_regex(r"[a-z0-9+-]{1,9}(\.[a-z0-9]{1,5})?@[a-z]{1,12}\.example", fullmatch=True)
-NAMES = st.sampled_from(["Subject", "X-Note", "Comments", "X-A-Header-With-A-Rather-Long-Name-Of-More-Than-Seventy-Two-Letters"])
+NAMES = st.sampled_from(
+    ["Subject", "X-Note", "Comments", "X-A-Header-With-A-Rather-Long-Name-Of-More-Than-Seventy-Two-Letters"]
+)
 
 
 def raw(line: str) -> tuple[str, str]:
@@ -49,14 +54,29 @@ def test_mailboxes_are_read_back_as_they_were(name, boxes):
 @settings(max_examples=300, deadline=None)
 @given(VALUES.filter(bool))
 def test_file_names_are_read_back_as_they_were(value):
-    line = header.write_parameters("Content-Disposition", "attachment", header.write_parameter("filename", value))
+    line = header.write_parameters(
+        "Content-Disposition", "attachment", header.write_parameter("filename", value)
+    )
     _, text = raw(line)
     assert judge._with_parameters(text) == ("attachment", {"filename": value})
     assert all(len(physical) <= 78 for physical in line.split("\r\n"))
 
 
 @pytest.mark.parametrize(
-    "bad", ["a\nb", "a\rb", "a\r\n b", "a\0b", "a\x0bb", "a\x85b", "a\u2028b", "a\x1bb", "=?utf-8?q?=0A?=", "\ud800", "a\n"]
+    "bad",
+    [
+        "a\nb",
+        "a\rb",
+        "a\r\n b",
+        "a\0b",
+        "a\x0bb",
+        "a\x85b",
+        "a\u2028b",
+        "a\x1bb",
+        "=?utf-8?q?=0A?=",
+        "\ud800",
+        "a\n",
+    ],
 )
 def test_what_could_begin_another_header_is_never_written(bad):
     assert header.flaw("Subject", bad)
@@ -86,14 +106,18 @@ def test_token_headers_refuse_what_they_would_have_to_encode():
         header.write("List-Id", "Zoë")
 
 
-@pytest.mark.parametrize("name", ["Resent-To", "date", "Message-ID", "Return-Path", "ARC-Seal", "Sender", "Received"])
+@pytest.mark.parametrize(
+    "name", ["Resent-To", "date", "Message-ID", "Return-Path", "ARC-Seal", "Sender", "Received"]
+)
 def test_headers_that_are_not_the_letters_to_set(name):
     assert header.unwelcome(name)
 
 
 def test_a_long_quoted_name_keeps_its_comma_inside():
     name = "A" * 60 + ", evil@x.example, " + "B" * 60
-    assert judge.mailboxes(raw(header.write_mailboxes("To", [(name, "a@b.example")]))[1]) == [(name, "a@b.example")]
+    assert judge.mailboxes(raw(header.write_mailboxes("To", [(name, "a@b.example")]))[1]) == [
+        (name, "a@b.example")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -110,14 +134,25 @@ def test_the_check_refuses_words_that_this_project_never_writes(line):
         proof.text(proof.headers(line.encode())[0][1])
 
 
-@pytest.mark.parametrize("block", [b"Subject\r\n", b" folded\r\n", b"Sub ject: x\r\n", b"A: \x07\r\n", b"A: \xc3\xa9\r\n"])
+@pytest.mark.parametrize(
+    "block", [b"Subject\r\n", b" folded\r\n", b"Sub ject: x\r\n", b"A: \x07\r\n", b"A: \xc3\xa9\r\n"]
+)
 def test_the_check_refuses_header_blocks_that_are_none(block):
     with pytest.raises(proof.Misread):
         proof.headers(block)
 
 
 @pytest.mark.parametrize(
-    "content", [b"a\nb\r\n", b"a\rb\r\n", b"a\r\nb", b"\0\r\n", b"x" * 999 + b"\r\n", b"a\r\n" + b"x" * 5000 + b"\r\n", b"a\x0bb\n"]
+    "content",
+    [
+        b"a\nb\r\n",
+        b"a\rb\r\n",
+        b"a\r\nb",
+        b"\0\r\n",
+        b"x" * 999 + b"\r\n",
+        b"a\r\n" + b"x" * 5000 + b"\r\n",
+        b"a\x0bb\n",
+    ],
 )
 def test_the_check_refuses_lines_that_servers_would(content):
     with pytest.raises(proof.Misread):

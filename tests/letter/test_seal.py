@@ -27,7 +27,22 @@ VALUES = (
 )
 LINES = st.one_of(
     st.text(CHARACTERS, max_size=100),
-    st.sampled_from(["", "From here", ".", "..", "--=_mixed_", "a" * 999, "é" * 1200, "tail ", "tab\t", "=20", "=\n", "🙂" * 30]),
+    st.sampled_from(
+        [
+            "",
+            "From here",
+            ".",
+            "..",
+            "--=_mixed_",
+            "a" * 999,
+            "é" * 1200,
+            "tail ",
+            "tab\t",
+            "=20",
+            "=\n",
+            "🙂" * 30,
+        ]
+    ),
 )
 BODIES = st.lists(LINES, max_size=8).map("\n".join)
 ADDRESSES = st.from_regex(r"[a-z0-9+-]{1,9}(\.[a-z0-9]{1,5})?@[a-z]{1,12}\.example", fullmatch=True)
@@ -35,10 +50,19 @@ BOXES = st.lists(st.builds(Mailbox, VALUES, ADDRESSES), min_size=1, max_size=3).
 FILES = st.builds(
     Attachment,
     VALUES.filter(lambda name: name and "/" not in name),
-    st.sampled_from(["application/pdf", "text/csv; charset=utf-8", "image/png", "text/calendar; charset=utf-8; method=REQUEST"]),
+    st.sampled_from(
+        [
+            "application/pdf",
+            "text/csv; charset=utf-8",
+            "image/png",
+            "text/calendar; charset=utf-8; method=REQUEST",
+        ]
+    ),
     st.binary(max_size=300),
 )
-PICTURES = st.builds(Attachment, st.just("logo.png"), st.just("image/png"), st.binary(max_size=100), st.just("abc@mergepost"))
+PICTURES = st.builds(
+    Attachment, st.just("logo.png"), st.just("image/png"), st.binary(max_size=100), st.just("abc@mergepost")
+)
 
 
 @st.composite
@@ -49,7 +73,12 @@ def letters(draw: st.DrawFn) -> Letter:
         boxes["cc"] = draw(BOXES)
         headers.insert(2, ("Cc", ""))
     if draw(st.booleans()):
-        headers.append(("List-Unsubscribe", "<https://x.example/" + "u" * draw(st.integers(0, 200)) + ">, <mailto:a@b.example>"))
+        headers.append(
+            (
+                "List-Unsubscribe",
+                "<https://x.example/" + "u" * draw(st.integers(0, 200)) + ">, <mailto:a@b.example>",
+            )
+        )
         headers.append(("X-Note", draw(VALUES.filter(bool))))
         headers.append(("Content-Language", "de"))
     kinds = draw(st.sampled_from([(True, False), (False, True), (True, True)]))
@@ -61,7 +90,10 @@ def letters(draw: st.DrawFn) -> Letter:
         key="k",
         row=2,
         envelope=Envelope(boxes["from"][0].address, tuple({box.address for box in boxes["to"]})),
-        headers=tuple((name, ", ".join(box.address for box in boxes[name.lower()]) if not value else value) for name, value in headers),
+        headers=tuple(
+            (name, ", ".join(box.address for box in boxes[name.lower()]) if not value else value)
+            for name, value in headers
+        ),
         mailboxes=boxes,
         text=text,
         html=html,
@@ -83,7 +115,16 @@ def leaves(part: judge.Part) -> list[tuple[str, dict[str, str], str, str, str, b
         parameters = {name: value for name, value in leaf.parameters.items() if name != "boundary"}
         if parameters.get("charset") == "us-ascii":
             parameters["charset"] = "utf-8"
-        found.append((leaf.media_type, parameters, leaf.disposition, leaf.filename, leaf.get("Content-ID"), leaf.content))
+        found.append(
+            (
+                leaf.media_type,
+                parameters,
+                leaf.disposition,
+                leaf.filename,
+                leaf.get("Content-ID"),
+                leaf.content,
+            )
+        )
     return found
 
 
@@ -108,11 +149,15 @@ def test_the_message_is_the_letter(letter):
     message = judge.read(delivery.content)
     for name, value in letter.headers:
         if name.lower() in letter.mailboxes:
-            assert judge.mailboxes(message.get(name)) == [(b.name, b.address) for b in letter.mailboxes[name.lower()]]
+            assert judge.mailboxes(message.get(name)) == [
+                (b.name, b.address) for b in letter.mailboxes[name.lower()]
+            ]
         else:
             assert judge.phrase(message.get(name)) == value
     own = ["Date", "Message-ID", "MIME-Version", "Content-Type"]
-    assert [n for n in message.names() if n != "Content-Transfer-Encoding"] == [n for n, _ in letter.headers] + own
+    assert [n for n in message.names() if n != "Content-Transfer-Encoding"] == [
+        n for n, _ in letter.headers
+    ] + own
     if letter.text is not None:
         assert message.text("text/plain") == on_the_wire(letter.text).decode()
     if letter.html is not None:
@@ -173,7 +218,14 @@ LETTER = Letter(
     date=datetime(2026, 11, 23, 9, 30, tzinfo=UTC),
     digest="d" * 64,
 )
-HOSTILE = ["x\r\nBcc: evil@x.example", "x\nBcc: evil@x.example", "x\rBcc: e@x.example", "=?utf-8?q?=0ABcc:_e@x.example?=", "x\0", "x\x85y"]
+HOSTILE = [
+    "x\r\nBcc: evil@x.example",
+    "x\nBcc: evil@x.example",
+    "x\rBcc: e@x.example",
+    "=?utf-8?q?=0ABcc:_e@x.example?=",
+    "x\0",
+    "x\x85y",
+]
 
 
 @pytest.mark.parametrize("value", HOSTILE)
@@ -185,20 +237,36 @@ def test_a_letter_made_by_hand_cannot_inject_a_header(name, value):
 
 @pytest.mark.parametrize("value", HOSTILE)
 def test_a_mailbox_made_by_hand_cannot_inject_a_header(value):
-    for box in (Mailbox(value, "a@b.example"), Mailbox("", f"a@b.example{value}"), Mailbox("", f"a@b.example> {value}")):
+    for box in (
+        Mailbox(value, "a@b.example"),
+        Mailbox("", f"a@b.example{value}"),
+        Mailbox("", f"a@b.example> {value}"),
+    ):
         with pytest.raises(SealError):
             seal(replace(LETTER, mailboxes={**LETTER.mailboxes, "to": (box,)}))
 
 
-@pytest.mark.parametrize("address", ["a@b.example, evil@x.example", "a@b.example> <evil@x.example", "<a@b.example>"])
+@pytest.mark.parametrize(
+    "address", ["a@b.example, evil@x.example", "a@b.example> <evil@x.example", "<a@b.example>"]
+)
 def test_an_address_that_is_two_is_caught(address):
     with pytest.raises(SealError):
         seal(replace(LETTER, mailboxes={**LETTER.mailboxes, "to": (Mailbox("Zoë", address),)}))
 
 
-def test_a_nul_in_a_body_is_refused():
-    with pytest.raises(SealError):
-        seal(replace(LETTER, text="a\0b"))
+@pytest.mark.parametrize("blank", [" ", "\t"])
+def test_no_line_grows_by_a_blank_at_its_end(blank):
+    for length in range(60, 90):
+        for end in (blank, blank * 3):
+            encoding, body = transfer("é" + "x" * length + end + "\n")
+            assert encoding == "quoted-printable"
+            assert judge._decoded(body, encoding).decode() == "é" + "x" * length + end + "\r\n"
+
+
+def test_a_control_character_in_a_body_is_refused():
+    for bad in "\0\1\2":
+        with pytest.raises(SealError):
+            seal(replace(LETTER, text=f"a{bad}b"))
     with pytest.raises(SealError):
         seal(replace(LETTER, text="a\0b", woven_text=Woven(("a", "b"), ("\0",))))
 
@@ -224,7 +292,9 @@ def test_the_check_catches_a_writer_that_fails(monkeypatch, what, broken):
 
 def test_the_check_catches_a_recipient_too_many(monkeypatch):
     monkeypatch.setattr(
-        header, "write_mailboxes", lambda name, boxes: f"{name}: {', '.join(a for _, a in boxes)}, evil@x.example\r\n"
+        header,
+        "write_mailboxes",
+        lambda name, boxes: f"{name}: {', '.join(a for _, a in boxes)}, evil@x.example\r\n",
     )
     with pytest.raises(SealError, match="From"):
         seal(LETTER)
@@ -239,7 +309,9 @@ def test_the_check_catches_a_part_too_many(monkeypatch):
 
 def test_addresses_beyond_ascii_are_written_as_they_are_for_smtputf8():
     boxes = {"from": LETTER.mailboxes["from"], "to": (Mailbox("Jörg", "jörg@x.example"),)}
-    delivery = seal(replace(LETTER, envelope=Envelope("news@ada.example", ("jörg@x.example",)), mailboxes=boxes))
+    delivery = seal(
+        replace(LETTER, envelope=Envelope("news@ada.example", ("jörg@x.example",)), mailboxes=boxes)
+    )
     assert "<jörg@x.example>" in delivery.content.decode()
     assert delivery.envelope.needs_smtputf8
 
