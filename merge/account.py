@@ -49,7 +49,10 @@ class PaceSettings:
 
 @dataclass(frozen=True, slots=True)
 class OAuthSettings:
-    """How a token is had instead of a password. `keep` says where it is kept between runs."""
+    """How a token is had instead of a password. `keep` says where it is kept between runs.
+
+    `ask` and `redirect` are what the provider's own authorization request needs besides.
+    """
 
     client_id: str
     authorize: str
@@ -59,6 +62,8 @@ class OAuthSettings:
     client_secret: SecretReference | None = None
     flow: Literal["browser", "device"] = "browser"
     keep: Literal["file", "keyring"] = "file"
+    ask: str = ""
+    redirect: str = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +353,8 @@ def _oauth(table: Mapping[str, Any], profile: Provider | None, check: TomlFile) 
         client_secret=_reference(secret, "client_secret", check) if secret is not None else None,
         flow=flow,
         keep=keep,
+        ask=known.get("ask", ""),
+        redirect=known.get("redirect", "127.0.0.1"),
         **ends,
     )
 

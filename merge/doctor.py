@@ -7,8 +7,15 @@ from dataclasses import dataclass, replace
 from email.utils import parseaddr
 from pathlib import Path
 
-from merge import assemble, authenticity, fit
-from merge.account import AccountSettings, PaceSettings, accounts_path, is_loopback, read_account
+from merge import assemble, authenticity, fit, signin
+from merge.account import (
+    AccountSettings,
+    OAuthSettings,
+    PaceSettings,
+    accounts_path,
+    is_loopback,
+    read_account,
+)
 from merge.campaign import Campaign
 from merge.clock import Clock
 from merge.config import CAMPAIGN_FILE, pace_of
@@ -42,11 +49,15 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who can be asked. `ask` reads a secret, `agree` takes a yes or no; None where nobody is there."""
+    """Who can be asked. `ask` reads a secret, `agree` takes a yes or no; None where nobody is there.
+
+    `show` is given an address to open in a browser, and the code to type there, if one is needed.
+    """
 
     ask: Callable[[str], str] | None = None
     agree: Callable[[str], bool] | None = None
     tell: Callable[[str], None] = lambda _: None
+    show: Callable[[str, str], None] = lambda *_: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,16 +203,29 @@ def _log_in(  # noqa: PLR0913, PLR0917 - what a login takes, and where its story
                 )
             )  # fmt: skip
         return greeting
-    secret = assemble.password(way, person.ask, anew=wish.login)
-    assert secret is not None  # noqa: S101 - there is a user
+    if way.oauth and wish.login:
+        _sign_in(way, way.oauth, clock, person)
+        findings.append(Finding("ok", "login", f"signed in; the token of {way.user} is kept"))
+    secret = assemble.secret(way, clock, person.ask, anew=wish.login)
     try:
         greeting = assemble.probe(way, secret, clock)
     except CarrierError as error:
+        if not isinstance(secret, Password) or not secret.source:
+            raise
         hint = f"{error.hint}\nThe password came from {secret.described()}.".strip()
         raise CarrierError(error.message, hint=hint) from None
     findings.append(Finding("ok", "login", f"logged in as {way.user} ({greeting.mechanism})"))
-    _keep(secret, person, findings)
+    if isinstance(secret, Password):
+        _keep(secret, person, findings)
     return greeting
+
+
+def _sign_in(way: AccountSettings, settings: OAuthSettings, clock: Clock, person: Person) -> None:
+    """Have the person sign in, and keep the token. Raises ConfigError, CarrierError."""
+    client = assemble.client(way, settings)
+    how = signin.in_browser if settings.flow == "browser" else signin.on_a_device
+    token = how(client, clock, person.show)
+    assemble.vault(way, settings).save(token)
 
 
 def _keep(secret: Password, person: Person, findings: list[Finding]) -> None:

@@ -84,7 +84,7 @@ class Password:
 
     def keep(self) -> None:
         """Store it in the keyring, where the next run finds it. Raises ConfigError when that fails."""
-        _into_keyring(keyring_service(self._host), self._user, self())
+        into_keyring(keyring_service(self._host), self._user, self())
 
     def _find(self) -> str:
         value = self._reference.value
@@ -111,7 +111,7 @@ class Password:
             return ""
         if text := _from_netrc(self._host, self._user):
             self._source = NETRC
-        elif text := _kept(keyring_service(self._host), self._user):
+        elif text := from_keyring_if_there(keyring_service(self._host), self._user):
             self._source = "keyring"
         return text or ""
 
@@ -141,7 +141,7 @@ def keyring_usable() -> bool:
     return not isinstance(keyring.get_keyring(), NoKeyring)
 
 
-def _kept(service: str, user: str) -> str | None:
+def from_keyring_if_there(service: str, user: str) -> str | None:
     """Return what the keyring has, if there is a keyring: nobody asked for one, so its lack is no error."""
     try:
         import keyring  # noqa: PLC0415 - an extra
@@ -153,7 +153,8 @@ def _kept(service: str, user: str) -> str | None:
         return None
 
 
-def _into_keyring(service: str, user: str, text: str) -> None:
+def into_keyring(service: str, user: str, text: str) -> None:
+    """Keep a text in the keyring. Raises ConfigError when that fails."""
     try:
         import keyring  # noqa: PLC0415 - an extra
 
