@@ -31,6 +31,7 @@ from merge.smtp.session import Account, Greeting, Session
 from merge.smtp.steps import Deadlines
 from merge.table import ListOptions, Table, read_table
 from merge.template import choose, read_template
+from merge.vault import FileVault, KeyringVault, Vault, token_file
 
 Secret: TypeAlias = Password | Token | None
 """What an account logs in with."""
