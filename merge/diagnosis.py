@@ -26,6 +26,13 @@ def lines(found: Examination) -> list[str]:
     return shown
 
 
+def invitation(address: str, code: str) -> list[str]:
+    """Return what a person is asked to do to sign in; without a code the browser is on this computer."""
+    if code:
+        return [f"Open {plain(address)} on any device, sign in, and type this code: {plain(code, 40)}"]
+    return ["Sign in with the browser that opens now. If none does, open this on this computer:", address]
+
+
 def _finding(finding: Finding) -> list[str]:
     start = f"{finding.grade:<8} {column(finding.topic, _TOPIC_CELLS)} "
     indent = " " * len(start)
