@@ -417,11 +417,19 @@ def doctor(
     no_color: NoColor = False,
 ) -> None:
     """Look at account, server, login and sender before it is tried; send nothing."""
-    from merge import diagnosis  # noqa: PLC0415 - keeps --help quick
+    import webbrowser  # noqa: PLC0415 - keeps --help quick
+
+    from merge import diagnosis  # noqa: PLC0415 - likewise
     from merge.dns import Resolver  # noqa: PLC0415 - likewise
     from merge.doctor import Person, Wish, visit  # noqa: PLC0415 - likewise
 
     with _screen(quiet=quiet, no_color=no_color) as console:
+
+        def show(address: str, code: str) -> None:
+            console.insist(diagnosis.invitation(address, code))
+            if not code:
+                webbrowser.open(address)
+
         dns = None if no_dns else Resolver(resolver)
         wish = Wish(dns, tuple(selector or ()), login)
         asks = console.can_ask and not no_input
@@ -429,7 +437,7 @@ def doctor(
             ask=console.secret if asks else None,
             agree=console.agrees if asks else None,
             tell=lambda words: console.talk([words]),
-            show=lambda address, code: console.insist(diagnosis.invitation(address, code)),
+            show=show,
         )
         found = visit(paths or (), account, console.clock, wish=wish, person=person)
         if as_json:
