@@ -18,7 +18,7 @@ from sending import QUICK, account, send
 
 from merge.errors import AddressError, CarrierError, ConfigError, JournalError, SealError
 from merge.smtp.session import Account, Session
-from merge.smtp.steps import Deadlines
+from merge.smtp.steps import Deadlines, Unread, Write
 
 PIPES = ("PIPELINING",)
 
@@ -595,7 +595,40 @@ def test_reader_that_stalls_leaves_the_row_waiting():
     assert "took nothing more" in sent.told[0]
 
 
-def test_both_sides_full_do_not_wait_for_each_other():
+def test_an_early_refusal_ends_the_writing():
+    read = []
+
+    def early(peer: Peer) -> None:
+        peer.hello(*PIPES)
+        peer.envelope()
+        peer.hear(200_000)
+        peer.say("552 5.3.4 too big")
+        read.append(len(peer.wait_until_left()))
+
+    large = delivery(1, content=b"Subject: x\r\n\r\n" + (b"y" * 70 + b"\r\n") * 400_000)
+    with Server(early) as server:
+        sent = send([large], account(server))
+    assert sent.states == {1: "failed"}
+    assert read[0] < len(large.content) / 2
+
+
+def test_bytes_that_nobody_read_stop_a_write():
+    heard = []
+
+    def serve(peer: Peer) -> None:
+        peer.say("220 hi")
+        heard.append(peer.wait_until_left())
+
+    with Server(serve) as server:
+        session = Session(account(server), clock=Told(), deadlines=QUICK)
+        session._connect()
+        time.sleep(0.1)
+        assert session._perform(Write(b"EHLO x\r\n"), 0) == Unread(b"220 hi\r\n")
+        session.close()
+    assert heard == [b""]
+
+
+def test_both_sides_full_do_not_wait_for_each_other(monkeypatch):
     """A window larger than both buffers, to a server that answers before it reads on."""
 
     def chatty(peer: Peer) -> None:
@@ -603,12 +636,14 @@ def test_both_sides_full_do_not_wait_for_each_other():
         while (line := peer.line()) != "QUIT":
             if line.startswith("BDAT"):
                 peer.hear(int(line.split()[1]))
-            peer.say(b"250-" + b"x" * 4000 + b"\r\n250 ok\r\n")
+            peer.say(b"250-" + b"x" * 8000 + b"\r\n250 ok\r\n")
         peer.say("221 bye")
 
-    rows = [delivery(row, content=b"S: x\r\n\r\n" + (b"y" * 70 + b"\r\n") * 3000) for row in range(1, 101)]
+    monkeypatch.setattr("merge.smtp.window.WEIGHT", 10**9)
+    large = delivery(65, content=b"S: x\r\n\r\n" + (b"y" * 70 + b"\r\n") * 200_000)
     with Server(chatty) as server:
-        sent = send(rows, account(server, window=64, per_connection=0))
+        patient = replace(QUICK, replies={**QUICK.replies, "end of data": 5.0, "RSET": 5.0})
+        sent = send([*letters(64), large], account(server, window=64, per_connection=0), deadlines=patient)
     assert set(sent.states.values()) == {"sent"}
 
 
