@@ -1,0 +1,129 @@
+"""The same letters from every side: sent, looked at, and in Python."""
+
+from __future__ import annotations
+
+import mailbox
+import re
+import subprocess
+import sys
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+
+import pytest
+from whole_kit import campaign, people, run, serving, states
+
+from merge import Campaign, State
+from merge.errors import ApprovalError, ConfigError, ContentError, LockedError
+from merge.sending import Consent
+
+OURS_PER_RUN = re.compile(rb"^(Date|Message-ID):.*\r\n(?:[ \t].*\r\n)*", re.MULTILINE)
+
+
+def same(content: bytes) -> bytes:
+    """What stays of a message when it is made again at another time, before anything was sent."""
+    return OURS_PER_RUN.sub(b"", content)
+
+
+def test_what_the_preview_writes_is_what_is_sent(tmp_path):
+    with serving() as server:
+        folder = campaign(tmp_path / "c", people(5), server=server)
+        said = run("preview", "--eml", "eml", "--mbox", "all.mbox", "--out", "look.html", cwd=folder)
+        assert said.code == 0, said
+        assert said.out.split() == ["look.html", "eml", "all.mbox"]
+        assert "Nothing was sent" in said.err
+        assert not server.lines
+        assert not (folder / "journal.db").exists()
+        assert run("send", "--confirm", "5", cwd=folder).code == 0
+        shown = [path.read_bytes() for path in sorted((folder / "eml").iterdir())]
+        assert [same(content) for content in shown] == [same(mail.content) for mail in server.mails]
+        box = mailbox.mbox(folder / "all.mbox")
+        assert [letter["Subject"] for letter in box] == [
+            letter["Subject"] for letter in map(message_from_bytes, shown)
+        ]
+        box.close()
+        page = (folder / "look.html").read_text("utf-8")
+        fingerprint = re.search(r"fingerprint (\S+-\w+)", said.err)
+        assert fingerprint
+        assert fingerprint[1] in page
+        assert "p0001@x.example" not in page, "who approves needs no addresses"
+
+
+def test_the_preview_of_rows_is_of_those_rows(tmp_path):
+    folder = campaign(tmp_path / "c", people(5))
+    said = run("preview", "--eml", "eml", "--rows", "3-4", cwd=folder)
+    assert said.code == 0
+    assert len(list((folder / "eml").iterdir())) == 2
+    assert "2 letters" in said.err
+
+
+def test_python_gives_the_messages_that_the_command_sends(tmp_path):
+    with serving() as server:
+        folder = campaign(tmp_path / "c", server=server)
+        messages = list(Campaign.load(folder).messages())
+        assert all(isinstance(message, EmailMessage) for message in messages)
+        assert run("send", "--confirm", "3", cwd=folder).code == 0
+        for message, mail in zip(messages, server.mails, strict=True):
+            assert message["Subject"] == mail.message["Subject"]
+            assert message["To"] == mail.message["To"]
+            body = message.get_body(("plain",))
+            assert body is not None
+            assert body.get_content() == mail.text
+            again = message_from_bytes(message.as_bytes(), policy=policy.default)
+            assert again["Subject"] == message["Subject"]
+
+
+def test_python_checks_sends_and_tells(tmp_path):
+    with serving(replies={"RCPT p0002@x.example": ["550 5.1.1 no"]}) as server:
+        folder = campaign(tmp_path / "c", server=server)
+        found = Campaign.load(folder)
+        assert found.check() == []
+        assert found.name == "c"
+        dry = found.send(dry_run=True)
+        assert (dry.proposal.tries, dry.tried, dry.exit_code) == (3, 0, 0)
+        assert not server.lines
+        with pytest.raises(ApprovalError, match="would send 3, not the confirmed 4"):
+            found.send(confirm=4)
+        summary = found.send(confirm=3)
+        assert (summary.tried, summary.exit_code) == (3, 3)
+        assert summary.states[State.SENT] == 2
+        assert summary.states[State.FAILED] == 1
+        assert [record.to for record in summary.troubles] == ["p0002@x.example"]
+        assert found.status()["states"] == {**dict.fromkeys(State, 0), "sent": 2, "failed": 1}
+        assert [record.row for record in found.records()] == [2, 3, 4]
+        server.replies.clear()
+        assert found.send(retry_failed=True).exit_code == 0
+        assert states(folder) == {"sent": 3}
+
+
+def test_python_says_what_is_wrong_by_kind_of_error(tmp_path):
+    folder = campaign(tmp_path / "c", "name,email,number\nAda,nobody,1\n")
+    (problem,) = Campaign.load(folder).check()
+    assert (problem.severity, problem.kind, problem.row, problem.value) == ("error", "address", 2, "nobody")
+    with pytest.raises(ContentError) as refused:
+        Campaign.load(folder).send(sandbox=True)
+    assert refused.value.problems == (problem,)
+    (folder / "campaign.toml").write_text("nonsense = 1\n")
+    with pytest.raises(ConfigError, match="nonsense"):
+        Campaign.load(folder)
+
+
+def test_python_refuses_a_second_run_at_the_same_time_too(tmp_path):
+    with serving(pause=0.05) as server:
+        folder = campaign(tmp_path / "c", people(20), server=server)
+        held = Campaign.load(folder)
+
+        class Curious(Consent):
+            def approve(self, proposal, way, settings) -> bool:
+                with pytest.raises(LockedError):
+                    Campaign.load(folder).send()
+                return False
+
+        assert held.send(talk=Curious()).exit_code == 1
+        assert not server.mails
+
+
+def test_import_is_quick_and_pulls_in_nothing_heavy():
+    heavy = "pandas,numpy,jinja2,email_validator,css_inline,resiliparse,markdown_it,aiosmtpd,starlette,rich"
+    script = f"import sys, merge, merge.cli; print([m for m in {heavy.split(',')!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
