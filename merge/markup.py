@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
 _KEPT = 64
+_PADDING = 20
+"""How often nothing is written after a preheader, so that no inbox shows the letter's first words there."""
 _STYLED = re.compile(r"<style\b", re.IGNORECASE)
 _DOCUMENT = re.compile(r"<(?:html|body|!doctype)\b", re.IGNORECASE)
 _BODY = re.compile(r"<body\b[^>]*>", re.IGNORECASE)
@@ -328,7 +330,7 @@ def _with_content_ids(html: str, token: re.Pattern[str]) -> tuple[str, tuple[tup
 def _with_preheader(html: str, token: str) -> str:
     hidden = (
         '<div style="display:none;max-height:0;max-width:0;overflow:hidden;opacity:0;mso-hide:all">'
-        f"{token}{'&#847;&zwnj;&nbsp;' * 40}</div>"
+        f"{token}{'&#847;&zwnj;&nbsp;' * _PADDING}</div>"
     )
     body = _BODY.search(html)
     at = body.end() if body else 0

@@ -14,6 +14,7 @@ from merge import header, proof
 from merge.errors import LetterError, SealError
 from merge.model import Attachment, Delivery, Letter, Woven
 
+_ASKING = ("method=REQUEST", "method=REPLY", "method=CANCEL", "method=COUNTER")
 _LONG_LINE = re.compile(r"[^\n]{999}")
 _ENCODED_BUDGET = 64 * 2**20
 
@@ -223,7 +224,7 @@ def _body(letter: Letter) -> tuple[bytes, bytes]:
 
 def is_invitation(attachment: Attachment) -> bool:
     """Whether a calendar file asks for an answer, and so stands beside the text too (RFC 6047)."""
-    return attachment.media_type.startswith("text/calendar") and "method=" in attachment.media_type
+    return attachment.media_type.startswith("text/calendar") and attachment.media_type.endswith(_ASKING)
 
 
 def _multipart(letter: Letter, subtype: str, parts: list[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
