@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import xml.etree.ElementTree as ET
 import zipfile
 import zlib
@@ -21,6 +22,9 @@ HIGHEST_RATIO = 200
 MOST_CELLS = 20_000_000
 """How large the used area of a sheet may be, in cells, empty ones included."""
 
+DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError)
+"""What a damaged archive makes its reader raise."""
+
 _CHUNK = 1 << 20
 _SMALL = 1 << 20
 _DECLARATION = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
@@ -33,7 +37,7 @@ class Archive:
         self._file = file
         try:
             self._zip = zipfile.ZipFile(stream)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        except (*DAMAGE, NotImplementedError) as error:
             raise self.broken(str(error)) from None
         self.names = frozenset(self._zip.namelist())
         if len(self.names) != len(self._zip.namelist()):
@@ -45,6 +49,8 @@ class Archive:
             info = copy(self._zip.getinfo(name))
         except KeyError:
             raise self.broken(f"{name} is missing") from None
+        if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+            raise self.broken(f"{name} is packed in an unusual way")
         limit = MOST_BYTES if info.compress_size > _SMALL / HIGHEST_RATIO else _SMALL
         limit = min(limit, max(_SMALL, info.compress_size * HIGHEST_RATIO))
         # The size that the directory claims must not end the reading early: other readers go on.
@@ -60,12 +66,12 @@ class Archive:
                             hint="save the list as CSV; if somebody sent you this file, don't trust it",
                         )
                     yield chunk
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        except DAMAGE as error:
             raise self.broken(f"{name}: {error}") from None
-        except (RuntimeError, NotImplementedError) as error:
+        except RuntimeError:
             raise ListError(
                 f"{self._file} is protected by a password", hint="save a copy without it"
-            ) from error
+            ) from None
 
     def read(self, name: str) -> bytes:
         """Return the content of a part whole."""

@@ -193,17 +193,23 @@ def _guess(stream: BinaryIO, file: str) -> tuple[str, Problem]:
             problems=(Problem("error", "encoding", "this line is no UTF-8", file=file, line=first_invalid),),
         )
     encoding = chardet.detect(sample, prefer_superset=True)["encoding"] or "cp1252"
-    telling = ""
-    try:
-        codecs.lookup(encoding)
-        for _, line in _lines_beyond_ascii(stream):
-            text = line.decode(encoding)
-            telling = telling or _telling(text)
-    except (UnicodeDecodeError, LookupError):
-        raise ListError(f"{file}: in which encoding this is can't be told", hint=_HINT) from None
+    if not _decodes_whole(stream, encoding):
+        raise ListError(f"{file}: in which encoding this is can't be told", hint=_HINT)
+    lines = (line.decode(encoding, "replace") for _, line in _lines_beyond_ascii(stream))
+    telling = next(filter(None, map(_telling, lines)), "")
     name = _shown_name(encoding)
     message = f'read as {name}: "{telling}", is that right?'
     return encoding, Problem("warning", "encoding", message, file=file, value=telling, hint=_HINT)
+
+
+def _decodes_whole(stream: BinaryIO, encoding: str) -> bool:
+    try:
+        decode = codecs.getincrementaldecoder(encoding)().decode
+    except LookupError:
+        return False
+    stream.seek(0)
+    chunks = iter(lambda: stream.read(CHUNK), b"")
+    return all(_decodes(decode, chunk) for chunk in chunks) and _decodes(decode, b"", final=True)
 
 
 def _telling(line: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, Literal
 
 from merge.errors import ListError
+from merge.table.archive import DAMAGE
 
 Kind = Literal["text", "xlsx", "xls", "ods"]
 
@@ -127,7 +128,7 @@ def _zipped(stream: BinaryIO, name: str) -> Kind:
             mimetype = (
                 archive.read("mimetype")[:80] if "mimetype" in names and _small(archive, "mimetype") else b""
             )
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError, EOFError) as error:
+    except (*DAMAGE, RuntimeError) as error:
         raise ListError(f"{name} is a damaged workbook or archive ({error})", hint=_SAVE) from None
     if "xl/workbook.xml" in names:
         return "xlsx"

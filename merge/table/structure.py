@@ -10,7 +10,7 @@ from itertools import repeat
 from merge.errors import ListError, Problem
 from merge.table.values import Irregular
 
-_LONGEST_RECORD = 1 << 22
+_LONGEST_RECORD = 1 << 20
 _BREAK = re.compile(r"\r\n|\r|\n")
 _SHOWN = 500
 
@@ -53,8 +53,11 @@ class Structure:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
         cut = text.rfind("\n") + 1
         if not self._careful:
-            while cut and text.count('"', 0, cut) % 2:
-                cut = text.rfind("\n", 0, cut - 1) + 1
+            quotes = text.count('"', 0, cut)
+            while quotes % 2:
+                before = text.rfind("\n", 0, cut - 1) + 1
+                quotes -= text.count('"', before, cut)
+                cut = before
         if not cut and len(text) > _LONGEST_RECORD:
             cut = len(text)
         self._rest = text[cut:] + held

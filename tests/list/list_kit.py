@@ -6,13 +6,11 @@ from xml.sax.saxutils import escape, quoteattr
 
 import xlsxwriter
 
-from merge.table import read_table
+from merge.table import ListOptions, read_table
 
 
 def read(path, **options):
     """Return problems of the file, and for each row (number, cells, kinds of its problems)."""
-    from merge.table import ListOptions
-
     table = read_table(path, ListOptions(**options))
     rows = [(row.row, dict(row.cells), [p.kind for p in row.problems]) for row in table]
     return [problem.kind for problem in table.problems], rows
@@ -91,7 +89,7 @@ ODS = (
     'xmlns:table="urn:oasis:names:tc:opendocument:xmlns:table:1.0" '
     'xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0" '
     'xmlns:style="urn:oasis:names:tc:opendocument:xmlns:style:1.0" '
-    'xmlns:calcext="urn:org:documentfoundation:names:experimental:calc:xmlns:calcext:1.0" office:version="1.3">'
+    'xmlns:calcext="urn:org:documentfoundation:names:experimental:calc:xmlns:calcext:1.0">'
 )
 
 
@@ -124,7 +122,7 @@ def _blanks(line):
             run += 1
             continue
         if run:
-            plain = 1 if 0 < place - run and character != "\0" else 0
+            plain = 1 if place - run > 0 and character != "\0" else 0
             out.append(" " * plain + (f'<text:s text:c="{run - plain}"/>' if run > plain else ""))
             run = 0
         out.append({"\t": "<text:tab/>", "\0": ""}.get(character, escape(character)))

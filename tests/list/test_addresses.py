@@ -145,8 +145,7 @@ def test_the_quick_way_accepts_nothing_that_the_validator_refuses(text):
 def test_any_text_is_a_mailbox_or_an_address_error(text):
     try:
         mailbox = parse_mailbox(text)
-    except AddressError as error:
-        assert error.message
+    except AddressError:
         return
     assert parse_mailbox(mailbox.address).address == mailbox.address
     assert not set(mailbox.address) & set(' <>,;:()[]\\"\r\n\t')

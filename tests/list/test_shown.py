@@ -1,5 +1,7 @@
 """A number is shown as its cell shows it (expected texts: what Excel and LibreOffice display)."""
 
+# ruff: noqa: DTZ001 - sheets know no zones
+
 import datetime as dt
 
 import pytest
