@@ -406,13 +406,6 @@ class _Trip:
         except JournalError as error:
             self.stopped = self.stopped or error
 
-    def _release(self, key: str) -> None:
-        """Put a row back that its carrier gave back; its commit may have been on disk already."""
-        try:
-            self.journal.release(key)
-        except JournalError as error:
-            self.stopped = self.stopped or error
-
     def _lose(self, key: str) -> None:
         """Count a row that the carrier brought neither home nor back."""
         try:

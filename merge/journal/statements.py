@@ -86,17 +86,14 @@ COMMITTING = """
 UPDATE rows SET state = 'committing', message_id = ?, date = ?, given = ?, fingerprint = ?
 WHERE edition = ? AND key = ? AND copy = 0 AND state IN ('waiting', 'deferred', 'committing')
 """
-RELEASE = """
-UPDATE rows SET state = CASE WHEN due IS NULL THEN 'waiting' ELSE 'deferred' END
-WHERE edition = ? AND key = ? AND copy = 0 AND state = 'committing'
-"""
 OUTCOME = """
 UPDATE rows SET state = ?, settled = 0, stage = ?, code = ?, enhanced = ?, reply = ?, attempts = ?,
        due = ?, first = coalesce(first, ?), time = ?, reason = ?
 WHERE edition = ? AND key = ? AND copy = 0
 """
 WITHDRAWN = """
-UPDATE rows SET state = 'waiting' WHERE edition = ? AND key = ? AND copy = 0 AND state = 'committing'
+UPDATE rows SET state = CASE WHEN due IS NULL THEN 'waiting' ELSE 'deferred' END
+WHERE edition = ? AND key = ? AND copy = 0 AND state = 'committing'
 """
 DOUBT = """
 UPDATE rows SET state = 'uncertain', settled = 0, due = NULL, attempts = attempts + 1,

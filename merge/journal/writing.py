@@ -126,10 +126,6 @@ class Journal(View):
             for delivery in deliveries:
                 self._commit(delivery)
 
-    def release(self, key: str) -> None:
-        """Note that a message is to be sent as before, because its end of data was never begun."""
-        self._database.run(statements.RELEASE, (self._id, key))
-
     def record(self, outcome: Outcome, *, attempts: int, due: float | None = None, reason: str = "") -> None:
         """Write down what an attempt came to.
 
@@ -161,7 +157,7 @@ class Journal(View):
             )
 
     def withdraw(self, key: str) -> None:
-        """Let a row that was to be committed wait again: the carrier gave it back, its end never left.
+        """Let a row that was to be committed wait again, as it did before: its end of data was never begun.
 
         Without it, as after a crash, the row would be uncertain: cautious, but not what is known.
         """

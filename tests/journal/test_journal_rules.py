@@ -158,14 +158,14 @@ def test_a_line_may_break_between_the_commit_and_the_end_of_data(journal: Journa
     enrol(journal, ["a", "b"])
     journal.committing(delivery(journal, "a"))
     journal.committing(delivery(journal, "a"))
-    journal.release("a")
+    journal.withdraw("a")
     assert state(journal) is W
     bring(journal, "b", D)
     journal.committing(delivery(journal, "b"))
-    journal.release("b")
+    journal.withdraw("b")
     assert state(journal, "b") is D
     bring(journal, "a", S)
-    journal.release("a")
+    journal.withdraw("a")
     assert state(journal) is S
 
 

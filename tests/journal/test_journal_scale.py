@@ -45,7 +45,7 @@ def enrol_all(journal: Journal) -> None:
         "STANDING",
         "COMMITTING",
         "OUTCOME",
-        "RELEASE",
+        "WITHDRAWN",
         "DOUBT",
         "COUNTS",
         "UNCERTAIN",
