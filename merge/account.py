@@ -159,11 +159,7 @@ def read_account(
     elif named or not overrides.get("host"):
         name, table, check = _named_account(named)
     if overrides.get("host") and overrides["host"] != table.get("host"):
-        table = {
-            key: value
-            for key, value in table.items()
-            if key not in ("provider", "port", "region", "security")
-        }
+        table = {key: value for key, value in table.items() if key not in _OF_THE_HOST}
     table |= overrides
     if "port" in overrides:
         if not overrides["port"].isdigit():

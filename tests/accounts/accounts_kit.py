@@ -21,7 +21,10 @@ ACCEPTED = "235 2.7.0 accepted"
 
 @dataclass
 class Manners:
-    """How a mail server behaves. `groups`: whether it answers every command of one write."""
+    """How a mail server behaves. `groups`: whether it answers every command of one write.
+
+    It ends a line with 421 when that has taken `per_line` messages; `taken` are their recipients.
+    """
 
     extensions: tuple[str, ...] = ("PIPELINING", "SIZE 25000000", "8BITMIME", "SMTPUTF8")
     auth: str = ""
@@ -30,11 +33,15 @@ class Manners:
     groups: bool = True
     security: str = "none"
     context: ssl.SSLContext | None = None
+    per_line: int = 0
     heard: list[str] = field(default_factory=list)
+    taken: list[str] = field(default_factory=list)
 
 
 class _Conversation(socketserver.StreamRequestHandler):
     server: _Server
+    taken = 0
+    recipient = ""
 
     def handle(self) -> None:
         with suppress(OSError):  # a client that goes away is part of what is tested
@@ -87,10 +94,28 @@ class _Conversation(socketserver.StreamRequestHandler):
         elif word == "QUIT":
             self._say("221 2.0.0 bye")
             return False
+        elif word in ("MAIL", "RCPT", "DATA") and self.manners.per_line:
+            return self._take(word, text)
         elif word in ("NOOP", "RSET"):
             self._say("250 2.0.0 ok")
         else:
             self._say("502 5.5.1 not here")
+        return True
+
+    def _take(self, word: str, text: str) -> bool:
+        if word == "MAIL" and self.taken == self.manners.per_line:
+            self._say("421 4.7.0 that is enough for one line")
+            return False
+        if word != "DATA":
+            self.recipient = text.partition("<")[2].rstrip(">")
+            self._say("250 2.1.0 ok")
+            return True
+        self._say("354 go ahead")
+        while self.rfile.readline() != b".\r\n":
+            pass
+        self.taken += 1
+        self.manners.taken.append(self.recipient)
+        self._say("250 2.0.0 taken")
         return True
 
     def _log_in(self, text: str) -> None:
