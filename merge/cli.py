@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from merge.errors import MergeError, UsageError
+from merge.errors import CarrierError, MergeError, UsageError
 
 if TYPE_CHECKING:
     from merge.campaign import Campaign
@@ -32,6 +32,7 @@ app = typer.Typer(
 )
 
 _UNEXPECTED = 70
+_ON_RECORD = "What was sent is on record: mergepost status"
 _ROWS = re.compile(r"(\d+)(?:-(\d+)?)?")
 
 Paths = Annotated[
@@ -46,6 +47,10 @@ Rows = Annotated[str, typer.Option("--rows", metavar="10-20", help="Only these r
 def main() -> NoReturn:
     """Run the command line."""
     signal.signal(signal.SIGTERM, _terminated)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # Closed by whoever started us, as some schedulers do; there is still somebody to write to.
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for good
     app()
     sys.exit(0)
 
@@ -82,10 +87,13 @@ def _screen(*, quiet: bool, no_color: bool) -> Iterator[Console]:
     except Exception as error:
         if os.environ.get("MERGEPOST_TRACEBACK"):
             raise
+        if isinstance(error, OSError) and error.filename:
+            console.error(CarrierError(f"{error.filename}: {error.strerror}", hint=_ON_RECORD))
+            raise typer.Exit(CarrierError.exit_code) from None
         console.insist(
             [
                 f"error: mergepost has a fault: {type(error).__name__}",
-                "  What was sent is on record: mergepost status",
+                f"  {_ON_RECORD}",
                 "  To report it, run again with MERGEPOST_TRACEBACK=1; remove private data from the output.",
             ]
         )
@@ -357,6 +365,8 @@ def send(
             raise typer.Exit
         if summary.ending and summary.ending.stopped:
             console.error(summary.ending.stopped)
+        if summary.unwritten:
+            console.error(summary.unwritten)
         console.talk(screens.sent(summary, campaign.settings, sandbox=sandbox, now=console.clock.now()))
         raise typer.Exit(summary.exit_code)
 

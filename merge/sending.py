@@ -15,7 +15,7 @@ from merge.brake import Brake
 from merge.clock import Clock
 from merge.config import Settings, pace_of
 from merge.courier import Ending, Unwatched, Watch, run
-from merge.errors import ApprovalError, ContentError
+from merge.errors import ApprovalError, ContentError, JournalError
 from merge.interrupt import interruptible
 from merge.journal import Journal, Ledger
 from merge.model import Record, State
@@ -87,7 +87,8 @@ class Summary:
     """What a sending came to. `states` counts every row of the list, `tried` those of this run.
 
     `ending` is None where nothing was sent: a dry run, a no, or nothing to do. `troubles` are the rows
-    that are failed, deferred or uncertain, at most a hundred. `exit_code` is that of the command.
+    that are failed, deferred or uncertain, at most a hundred. `results` is the file that was written;
+    `unwritten` says why there is none. `exit_code` is that of the command.
     """
 
     proposal: Proposal
@@ -98,6 +99,7 @@ class Summary:
     seconds: float
     next_step: str
     exit_code: int
+    unwritten: JournalError | None = None
 
     @property
     def tried(self) -> int:
@@ -147,15 +149,30 @@ class Sending:
             journal.retry_failed()
         began = self.clock.monotonic()
         ending = None
-        results = self.home / "results.csv"
         with interruptible(self.clock, talk.tell) as asked:
             try:
                 if proposal.tries and self.way:
                     ending = self._carry(self.way, proposal, wish)
             finally:
-                report.write_results(journal.records(), results)
+                unwritten = self._write_results()
             code = asked.exit_code if ending and ending.interrupted else 0
-            return self._summary(proposal, ending, results, self.clock.monotonic() - began, code)
+            summary = self._summary(proposal, ending, self.clock.monotonic() - began, code)
+            if unwritten is None:
+                return replace(summary, results=self._results)
+            code = summary.exit_code if summary.exit_code not in (0, 3) else unwritten.exit_code
+            return replace(summary, unwritten=unwritten, exit_code=code)
+
+    @property
+    def _results(self) -> Path:
+        return self.home / "results.csv"
+
+    def _write_results(self) -> JournalError | None:
+        """Write results.csv; where that cannot be, what was sent must still be told."""
+        try:
+            report.write_results(self.journal.records(), self._results)
+        except JournalError as error:
+            return error
+        return None
 
     def _carry(self, way: AccountSettings, proposal: Proposal, wish: Wish) -> Ending:
         carrier = assemble.session(way, self.journal, self.clock, ask=self.talk.ask, tell=self.talk.tell)
@@ -197,9 +214,7 @@ class Sending:
         pace.feed(moment + shift for moment in past)
         return pace
 
-    def _summary(
-        self, proposal: Proposal, ending: Ending | None, results: Path, seconds: float, code: int
-    ) -> Summary:
+    def _summary(self, proposal: Proposal, ending: Ending | None, seconds: float, code: int) -> Summary:
         counts = self.journal.counts()
         doubtful = len(self.journal.uncertain())
         if ending and ending.stopped and not code:
@@ -208,9 +223,7 @@ class Sending:
         if not code and (doubtful or any(counts[state] for state in _UNFINISHED)):
             code = 3
         troubles = tuple(islice(filter(in_trouble, self.journal.records()), _TROUBLES))
-        return Summary(
-            proposal, counts, ending, troubles, results, seconds, next_step(counts, doubtful), code
-        )
+        return Summary(proposal, counts, ending, troubles, None, seconds, next_step(counts, doubtful), code)
 
 
 def in_trouble(record: Record) -> bool:
