@@ -10,7 +10,7 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 
 import pytest
-from whole_kit import campaign, people, run, serving, states
+from whole_kit import COMMAND, campaign, decent, environment, people, run, serving, states
 
 from merge import Campaign, State
 from merge.errors import ApprovalError, ConfigError, ContentError, LockedError
@@ -127,3 +127,34 @@ def test_import_is_quick_and_pulls_in_nothing_heavy():
     script = f"import sys, merge, merge.cli; print([m for m in {heavy.split(',')!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "words", [["--out", "no/look.html"], ["--mbox", "no/all.mbox"], ["--eml", "people.csv"]]
+)
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path, words):
+    folder = campaign(tmp_path / "c")
+    said = run("preview", *words, cwd=folder)
+    assert said.code == 4, said
+    assert words[1] in said.err
+
+
+def test_closed_streams_and_early_readers_are_no_trouble(tmp_path):
+    folder = campaign(tmp_path / "c", people(2000))
+    for line in (
+        "{} check >&-",
+        "{} check 2>&-",
+        "{} send --dry-run <&-",
+        "{} check --format json | head -1",
+    ):
+        done = subprocess.run(
+            ["sh", "-c", f"{COMMAND} {way}"],
+            cwd=folder,
+            env=environment(tmp_path / "home"),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 0, done
+        decent(done.stdout + done.stderr)

@@ -150,3 +150,28 @@ def test_a_limit_of_the_whole_server_stops_the_run_and_the_rest_waits(tmp_path):
         counts = states(folder)
         assert counts["sent"] == len(server.mails) == 1
         assert "failed" not in counts, "a limit is nobody's fault"
+
+
+def test_results_that_cannot_be_written_are_told_and_so_is_what_was_sent(tmp_path):
+    with serving() as server:
+        folder = campaign(tmp_path / "c", server=server)
+        (folder / "results.csv").mkdir()
+        said = run("send", "--confirm", "3", cwd=folder)
+        assert said.code == 4
+        assert "results.csv cannot be written" in said.err
+        assert "3 sent" in said.err
+        (folder / "results.csv").rmdir()
+        assert run("send", cwd=folder).code == 0
+        assert len(results(folder)) == 3
+        assert set(server.counts.values()) == {1}
+
+
+def test_a_journal_that_is_none_stops_before_anything_is_sent(tmp_path):
+    with serving() as server:
+        folder = campaign(tmp_path / "c", server=server)
+        (folder / "journal.db").write_text("no journal at all, but long enough to look like one")
+        for words in (["send", "--confirm", "3"], ["status"], ["send", "--dry-run"]):
+            said = run(*words, cwd=folder)
+            assert said.code == 4, said
+            assert "journal.db" in said.err
+        assert not server.lines
