@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from merge.errors import JournalError
 from merge.journal.database import Database, Format, make
+from merge.journal.lock import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,9 @@ _KEPT = 2 * 86400.0
 _GIVEN_UP = 900.0
 """When a message in flight counts as done although its run never said so, in seconds: longer than any server
 may take to answer (RFC 5321, 4.5.3.2)."""
+
+_OPENING = 10.0
+"""How long another run may take to open it, in seconds."""
 
 _FORGET = "DELETE FROM outcomes WHERE abs(time - ?) > ?"
 _RECENT = "SELECT time FROM outcomes WHERE account = ? AND time > ? ORDER BY time"
@@ -80,14 +84,20 @@ class Ledger:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise JournalError(f"the folder {path.parent} cannot be made: {error.strerror}") from error
-        make(path)
-        database = Database(path, _FORMAT)
+        lock = Lock(
+            path, clock.sleep, _OPENING
+        )  # two runs that make the file at once would be in each other's way
         try:
-            database.prepare()
-            return cls(database, account, clock)
-        except BaseException:
-            database.close()
-            raise
+            make(path)
+            database = Database(path, _FORMAT)
+            try:
+                database.prepare()
+                return cls(database, account, clock)
+            except BaseException:
+                database.close()
+                raise
+        finally:
+            lock.release()
 
     def recent(self, since: float) -> list[float]:
         """Return the moments, in order, at which messages had their outcomes since a moment."""

@@ -22,21 +22,22 @@ if TYPE_CHECKING:
 _HELD = {errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
 
 
-_PROBES = 5
 _PROBE_SECONDS = 0.05
 
 
 class Lock:
     """Holds the folder of `path` until `release`, or until the process ends, however it ends.
 
-    Someone who only looks (`is_held`) holds it for an instant; so, given a way to `pause` for some
-    seconds, it is tried a few times. Raises LockedError when it stays held, JournalError when the folder
-    cannot be locked at all.
+    Someone who only looks (`is_held`) holds it for an instant; so, given a way to `pause`, it is tried
+    again for as many seconds as `patience` says. Raises LockedError when it stays held, JournalError when
+    the folder cannot be locked at all.
     """
 
-    def __init__(self, path: Path, pause: Callable[[float], None] | None = None) -> None:
+    def __init__(
+        self, path: Path, pause: Callable[[float], None] | None = None, patience: float = 0.25
+    ) -> None:
         self._handle: int | None = None
-        for _ in range(_PROBES if pause else 1):
+        for _ in range(1 + round(patience / _PROBE_SECONDS) if pause else 1):
             try:
                 self._handle = _take(path)
             except LockedError as error:

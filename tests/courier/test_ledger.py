@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -164,7 +165,9 @@ def test_three_runs_at_once_keep_one_pace(tmp_path: Path, path: Path) -> None:
                         clock=clock,
                         ledger=ledger,
                     )
-                code = ending.tally[State.SENT] != 8
+                code = int(ending.tally[State.SENT] != 8)
+            except BaseException:  # noqa: BLE001 - a child ends here, whatever happened
+                traceback.print_exc()
             finally:
                 os._exit(code)
         children.append(pid)
