@@ -1,0 +1,124 @@
+"""Checking finds who each row is, what is wrong with it, and one fingerprint for all that would go out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from merge.check import check, row_key
+from merge.errors import AddressError, ListError, Problem
+from merge.model import Recipient, State
+
+
+@dataclass
+class Register:
+    """A journal that knows nothing of the past."""
+
+    rows: dict[int, tuple[str, str, State, str]] = field(default_factory=dict)
+    keys: dict[str, int] = field(default_factory=dict)
+
+    def seen(self, key):
+        return self.keys.get(key)
+
+    def add(self, row, key, to, state, reason, digest, *, duplicate=False):  # noqa: PLR0917 - the protocol's
+        self.rows[row] = (key, to, state, reason)
+        if not duplicate:
+            self.keys[key] = row
+        return state
+
+
+@dataclass
+class Seen:
+    problems: tuple[Problem, ...]
+    to: str
+    subject: str = "News"
+    digest: str = "d"
+    size: int = 100
+
+
+def rows(*addresses: str, ids: tuple[str, ...] = ()) -> list[Recipient]:
+    return [
+        Recipient(n, {"email": a, "id": ids[n - 2] if ids else ""}, a, ids[n - 2] if ids else None)
+        for n, a in enumerate(addresses, 2)
+    ]
+
+
+def examine(recipient: Recipient) -> Seen:
+    return Seen((), recipient.address, digest=str(sorted(recipient.cells.items())))
+
+
+def look(recipients, **options):
+    register = Register()
+    found = check(recipients, examine=examine, register=register, list_name="people.csv", **options)
+    return found, register
+
+
+def test_the_key_is_the_id_or_the_address_never_the_row():
+    with_id, without = rows("Ada@X.example", ids=(" 7 ",))[0], rows("Ada@X.example")[0]
+    assert (row_key(with_id), row_key(without)) == ("7", "ada@x.example")
+    with pytest.raises(AddressError):
+        row_key(rows("nobody")[0])
+
+
+def test_an_id_that_is_empty_or_taken_makes_its_row_invalid():
+    found, register = look(rows("a@x.example", "b@x.example", "c@x.example", ids=("1", "", "1")))
+    assert [register.rows[n][2] for n in (2, 3, 4)] == [State.WAITING, State.INVALID, State.INVALID]
+    assert [(p.row, p.message) for p in found.problems] == [
+        (3, "the id is empty"),
+        (4, "the id 1 belongs to row 2 already"),
+    ]
+    assert (found.invalid, found.errors, found.warnings) == (2, 2, 0)
+
+
+def test_two_ids_at_one_address_both_get_a_letter_and_that_is_told():
+    found, register = look(rows("a@x.example", "A@x.example", ids=("1", "2")))
+    assert [register.rows[n][2] for n in (2, 3)] == [State.WAITING] * 2
+    assert found.warnings == 1
+    assert "both get a letter" in found.problems[0].message
+
+
+def test_without_ids_the_first_of_an_address_gets_it():
+    found, register = look(rows("a@x.example", "b@x.example", "A@X.EXAMPLE"))
+    assert register.rows[4][2:] == (State.SKIPPED, "same address as row 2")
+    assert (found.first.row, found.last.row) == (2, 3)
+
+
+def test_a_letter_that_is_refused_leaves_the_addresses_to_be_checked():
+    wrong = Problem("error", "letter", "no column nmber", "letter.md", 1, 1)
+    found, _ = look(rows("a@x.example", "nobody"), general=(wrong,))
+    assert found.refuses_letter
+    assert [problem.kind for problem in found.problems] == ["letter", "address"]
+    assert (found.first, found.size) == (None, 0)
+
+
+def test_rows_left_out_by_choice_are_skipped_and_never_wrong():
+    found, register = look(
+        rows("a@x.example", "nobody"), left_out=lambda r: "not chosen" if r.row == 3 else ""
+    )
+    assert register.rows[3][2:] == (State.SKIPPED, "not chosen")
+    assert not found.errors
+
+
+def test_a_thousand_of_a_kind_are_kept_and_all_are_counted():
+    found, _ = look(rows(*["nobody"] * 1500))
+    assert len(found.problems) == 1000
+    assert found.counts == (("error", "address", 1500),)
+    assert (found.rows, found.invalid) == (1500, 1500)
+
+
+def test_a_list_without_rows_is_refused():
+    with pytest.raises(ListError, match=r"people\.csv has no rows"):
+        look([])
+
+
+ADDRESSES = st.lists(st.integers(0, 99), min_size=1, max_size=8, unique=True)
+
+
+@given(ADDRESSES, ADDRESSES)
+def test_the_fingerprint_stands_for_these_letters_to_these_people(one, other):
+    first, _ = look(rows(*(f"p{n}@x.example" for n in one)))
+    second, _ = look(rows(*(f"p{n}@x.example" for n in other)))
+    assert (first.fingerprint == second.fingerprint) == (one == other)
