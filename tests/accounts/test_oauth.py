@@ -1,4 +1,4 @@
-"""OAuth 2.0 against an identity server of our own, over real HTTPS: signing in, keeping, renewing, refusing."""
+"""OAuth 2.0 against an identity server of our own, over real HTTPS: sign in, keep, renew, be refused."""
 
 from __future__ import annotations
 
@@ -471,7 +471,8 @@ def test_a_run_that_outlasts_its_token_goes_on_with_a_new_one(url, home, identit
             session.offer(
                 Delivery(
                     f"row {row}", row, Envelope(USER, (f"p{row}@club.example",)),
-                    b"Subject: hi\r\n\r\nhi\r\n", f"<{row}@club.example>", datetime(2026, 11, 23, tzinfo=UTC), "digest",
+                    b"Subject: hi\r\n\r\nhi\r\n", f"<{row}@club.example>",
+                    datetime(2026, 11, 23, tzinfo=UTC), "digest",
                 )
             )  # fmt: skip
             while len(outcomes) < row - 1:

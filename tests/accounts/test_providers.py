@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -205,3 +207,30 @@ def test_an_account_that_says_nothing_is_told_what_it_needs():
 def test_every_page_that_a_profile_names_is_there():
     pages = {page.stem for page in (ROOT / "docs" / "accounts").glob("*.md")}
     assert {known.page for known in providers().values()} <= pages
+
+
+PAGES = sorted((ROOT / "docs" / "accounts").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_account_on_the_pages_is_accepted(page):
+    blocks = re.findall(r"^ *```toml\n(.*?)^ *```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    accounts = [
+        account(**table)
+        for block in map(tomllib.loads, map(textwrap.dedent, blocks))
+        for name, table in block.items()
+        if name in ("account", "work") and isinstance(table, dict)
+    ]
+    assert accounts or page.stem == "README"
+    for way in accounts:
+        known = way.profile
+        assert known is None or page.stem in (known.page, "README")
+
+
+def test_every_provider_is_named_on_its_page():
+    for known in providers().values():
+        text = (ROOT / "docs" / "accounts" / f"{known.page}.md").read_text("utf-8")
+        domains = (f"@{domain}" for domain in known.domains)
+        assert known.name in text or known.title in text or any(domain in text for domain in domains), (
+            known.name
+        )
