@@ -519,7 +519,6 @@ function fit() {
   frame.style.width = `${look.width}px`;
   frame.style.height = `${Math.round(height / scale)}px`;
   frame.style.transform = scale < 1 ? `scale(${scale})` : "";
-  sheet.dataset.width = look.width;
 }
 new ResizeObserver(fit).observe($("stage"));
 
@@ -605,12 +604,14 @@ document.addEventListener("keydown", (event) => {
 });
 
 // A click into the letter would take the keys away: give them back. Tab into it stays, for scrolling.
-let over = false;
-$("sheet").addEventListener("pointerenter", () => { over = true; });
-$("sheet").addEventListener("pointerleave", () => { over = false; });
-window.addEventListener("blur", () => {
+let tabbed = -Infinity;
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Tab") tabbed = event.timeStamp;
+}, true);
+window.addEventListener("blur", (event) => {
+  if (event.timeStamp - tabbed < 500) return;
   setTimeout(() => {
-    if (over && document.activeElement && document.activeElement.tagName === "IFRAME") $("letter").focus({ preventScroll: true });
+    if (document.activeElement && document.activeElement.tagName === "IFRAME") $("letter").focus({ preventScroll: true });
   }, 0);
 });
 

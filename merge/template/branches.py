@@ -29,6 +29,7 @@ _FALLBACK = "fallback taken"
 
 _TAG: Final = re.compile(r"\{%[-+]?\s*(.*?)\s*[-+]?%\}", re.DOTALL)
 _EXPRESSION: Final = re.compile(r"\{\{[-+]?\s*(.*?)\s*[-+]?\}\}", re.DOTALL)
+_INLINE: Final = re.compile(r"\bif\s+(.+?)(?:\s+else\b|$)")
 _LONGEST = 80
 _Node = TypeVar("_Node", bound=nodes.Node)
 
@@ -126,10 +127,11 @@ class _Instrument:
             self.block(node)
         match node:
             case nodes.CondExpr():
-                words = self._expression(node.lineno, " if ")
-                node.expr1 = self._noted(node.expr1, words)
+                found = _INLINE.search(self._expression(node.lineno, " if "))
+                condition = f"if {found[1]}" if found else "if ..."
+                node.expr1 = self._noted(node.expr1, condition)
                 if node.expr2:
-                    node.expr2 = self._noted(node.expr2, f"not: {words}")
+                    node.expr2 = self._noted(node.expr2, f"else of {condition}")
             case nodes.Filter(name="default" | "d") if node.node is not None:
                 words = f"fallback in {self._expression(node.lineno, node.name)}"
                 number = self._number(node.lineno, words)

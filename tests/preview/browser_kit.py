@@ -10,6 +10,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -48,9 +49,9 @@ class Browser(webdriver.Chrome):
         return self.execute_script(code, *arguments)
 
     def keys(self, *keys: str) -> None:
-        """Press keys where the focus is."""
+        """Press keys where the focus is: a character, or a name such as TAB or ARROW_DOWN."""
         for key in keys:
-            ActionChains(self).send_keys(key).perform()
+            ActionChains(self).send_keys(key if len(key) == 1 else getattr(Keys, key)).perform()
 
     def one(self, selector: str):
         """Return an element."""

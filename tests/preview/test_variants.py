@@ -72,8 +72,8 @@ def test_branches_in_headers_count(tmp_path):
         Recipient(3, {"email": "", "late": "x"}, "")
     )
     assert {words for kind in made.kinds() for words in kind.words} == {
-        'line 1: "Renew" if late else "Hello"',
-        'line 1: not: "Renew" if late else "Hello"',
+        "line 1: if late",
+        "line 1: else of if late",
     }
 
 
