@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from merge.smtp import auth, command, meaning
@@ -106,13 +107,14 @@ def _log_in(line: Line, terms: Terms, credentials: auth.Credentials) -> Talk:
 
 def _exchange(line: Line, exchange: auth.Exchange, user: str, hints: Mapping[str, str]) -> Talk:
     initial = exchange.initial
+    said = [initial or b""]
     first = None if initial is None else base64.b64encode(initial)
     reply = yield from line.ask(AUTH, command.auth(exchange.name, first))
     for _ in range(CHALLENGES):
         if not reply.question:
             break
-        answer = base64.b64encode(exchange.answer(_challenge(reply)))
-        reply = yield from line.ask(AUTH, answer + b"\r\n")
+        said.append(exchange.answer(_challenge(reply)))
+        reply = yield from line.ask(AUTH, base64.b64encode(said[-1]) + b"\r\n")
     if reply.question:
         raise auth.ExchangeError(f"the server asks more than {CHALLENGES} questions")
     verdict = meaning.judge(AUTH, reply) or Verdict(None, Run.STOP)
@@ -120,9 +122,19 @@ def _exchange(line: Line, exchange: auth.Exchange, user: str, hints: Mapping[str
         exchange.finish()
         return
     known = hints.get(reply.status) or hints.get(str(reply.code)) or verdict.hint
-    hint = f"{known}\nThe server says: {reply}".strip()
+    words = "more than may be shown: it repeats the login" if _repeats(reply, said) else str(reply)
+    hint = f"{known}\nThe server says: {words}".strip()
     reason = f"refused the login for {user} ({reply.status})"
     raise Over(Hangup(verdict.run, reason, hint, verdict.least, verdict.tries, AUTH), polite=True, told=True)
+
+
+def _repeats(reply: Reply, said: Sequence[bytes]) -> bool:
+    """Whether a reply holds a secret of the login, as it went over the line or in clear."""
+    heard = " ".join(reply.lines)
+    secrets = [re.split(b"[\0\1]", one.rstrip(b"\1"))[-1].removeprefix(b"auth=Bearer ") for one in said]
+    clear = [word.decode() for one in secrets for word in re.findall(rb"[!-~]{4,}", one)]
+    coded = [base64.b64encode(one).decode().rstrip("=") for one in said if one]
+    return any(word in heard for word in (*clear, *coded))
 
 
 def _challenge(reply: Reply) -> bytes:
