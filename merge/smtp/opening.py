@@ -122,19 +122,19 @@ def _exchange(line: Line, exchange: auth.Exchange, user: str, hints: Mapping[str
         exchange.finish()
         return
     known = hints.get(reply.status) or hints.get(str(reply.code)) or verdict.hint
-    words = "more than may be shown: it repeats the login" if _repeats(reply, said) else str(reply)
+    words = "more than may be shown: it repeats the login" if _repeats(reply, said, user) else str(reply)
     hint = f"{known}\nThe server says: {words}".strip()
     reason = f"refused the login for {user} ({reply.status})"
     raise Over(Hangup(verdict.run, reason, hint, verdict.least, verdict.tries, AUTH), polite=True, told=True)
 
 
-def _repeats(reply: Reply, said: Sequence[bytes]) -> bool:
-    """Whether a reply holds a secret of the login, as it went over the line or in clear."""
+def _repeats(reply: Reply, said: Sequence[bytes], user: str) -> bool:
+    """Whether a reply holds a secret of the login, as it went over the line or in clear; the user is none."""
     heard = " ".join(reply.lines)
     secrets = [re.split(b"[\0\1]", one.rstrip(b"\1"))[-1].removeprefix(b"auth=Bearer ") for one in said]
     clear = [word.decode() for one in secrets for word in re.findall(rb"[!-~]{4,}", one)]
     coded = [base64.b64encode(one).decode().rstrip("=") for one in said if one]
-    return any(word in heard for word in (*clear, *coded))
+    return any(word in heard for word in (*clear, *coded) if word != user)
 
 
 def _challenge(reply: Reply) -> bytes:
