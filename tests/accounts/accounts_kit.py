@@ -6,7 +6,7 @@ import base64
 import socketserver
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -34,6 +34,7 @@ class Manners:
     security: str = "none"
     context: ssl.SSLContext | None = None
     per_line: int = 0
+    on_login: Callable[[], None] = lambda: None
     heard: list[str] = field(default_factory=list)
     taken: list[str] = field(default_factory=list)
 
@@ -119,6 +120,7 @@ class _Conversation(socketserver.StreamRequestHandler):
         return True
 
     def _log_in(self, text: str) -> None:
+        self.manners.on_login()
         words = text.split(" ")
         if words[1].upper() == "LOGIN":
             for question in ("Username:", "Password:"):
@@ -127,7 +129,8 @@ class _Conversation(socketserver.StreamRequestHandler):
         elif words[1].upper() in ("XOAUTH2", "OAUTHBEARER") and not self.manners.login.startswith("235"):
             self._say("334 " + base64.b64encode(b'{"status":"401"}').decode())
             self.manners.heard.append(self.rfile.readline().decode().rstrip("\r\n"))
-        lines = self.manners.login.split("\n")
+        heard = self.manners.heard[-1].rpartition(" ")[2]
+        lines = self.manners.login.replace("{heard}", heard).split("\n")
         self._say(*[f"{line[:3]}-{line[4:]}" for line in lines[:-1]], lines[-1])
 
 

@@ -242,6 +242,20 @@ def test_servers_with_only_login_are_served():
     assert base64.b64encode(PASSWORD.encode()).decode() in manners.heard
 
 
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+@pytest.mark.parametrize(
+    ("reply", "shown"),
+    [("535 no such login: ada", True), ("535 no: {heard}", False), (f"535 {PASSWORD}", False)],
+)
+def test_the_servers_words_are_shown_unless_they_repeat_the_password(mechanism, reply, shown):
+    with mail_server(Manners(auth=mechanism, login=reply)) as port:
+        found = examine(account(port, user="ada"))
+    hint = of(found, "login")[0].hint
+    assert ("no such login: ada" in hint) is shown
+    assert ("it repeats the login" in hint) is not shown
+    assert "planted" not in hint
+
+
 def test_a_missing_user_is_told_before_and_after_the_connection():
     way = account(1, profile=providers()["gmail"])
     (warning,) = [finding for finding in fit.of_account(way, None) if finding.grade == "warning"]
