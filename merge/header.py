@@ -109,6 +109,7 @@ def _why(text: str) -> str:
     return f"a control character (U+{ord(text):04X})"
 
 
+@lru_cache(maxsize=128)
 def write(name: str, value: str) -> str:
     """Write one header line, folded, with its CRLF; for all but mailboxes. Raises LetterError."""
     if (not value.isprintable() or "=?" in value) and _FORBIDDEN.search(value):

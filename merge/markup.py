@@ -44,6 +44,7 @@ _TAG = re.compile(r"<(/?[a-zA-Z][^\s>/]*)((?:[^>\"']|\"[^\"]*\"|'[^']*')*)>")
 _ATTRIBUTE = re.compile(r"([^\s=\"'>/]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>]+))")
 _LOOKS_AT_DATA = re.compile(r"\[|:empty|:has|:contains|:not", re.IGNORECASE)
 _SCRIPT = re.compile(r"(?:javascript|vbscript|data|file):", re.IGNORECASE)
+_SPECIAL = re.compile("[&<>\"'\n]")
 _BLANKS = re.compile(r"[\s\x00-\x20]+")
 FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
 """Characters that no body can hold: control characters and halves of characters."""
@@ -155,6 +156,8 @@ class Typesetter:
         return Body(html, text, images, digest)
 
     def _escaped(self, value: str) -> str:
+        if not _SPECIAL.search(value):
+            return value
         escaped = escape(value)
         return escaped.replace("\n", "<br>\n") if self._kind == "markdown" and "\n" in escaped else escaped
 

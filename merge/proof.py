@@ -13,6 +13,7 @@ from functools import lru_cache
 
 LONGEST_LINE = 998
 
+_NAME = re.compile(r"[!-9;-~]+")
 _ENCODED = re.compile(r"=\?([A-Za-z0-9-]+)\?([bBqQ])\?([!->@-~]*)\?=")
 _BETWEEN = re.compile(r"(?<=\?=)[ ]+(?==\?[A-Za-z0-9-]+\?[bBqQ]\?[!->@-~]*\?=)")
 _MAILBOX = re.compile(
@@ -41,8 +42,8 @@ def lines(content: bytes) -> None:
             raise Misread(f"a line of more than {LONGEST_LINE} bytes")
 
 
-def headers(block: bytes, *, utf8: bool = False) -> list[tuple[str, str]]:
-    """Read a header block, each line with its CRLF, into (name, unfolded value) pairs.
+def headers(block: bytes, *, utf8: bool = False) -> list[str]:
+    """Read a header block, each line with its CRLF, into its headers, unfolded (RFC 5322, 2.2.3).
 
     Only printable ASCII may stand in it, or with `utf8` printable UTF-8 (RFC 6532). Raises Misread.
     """
@@ -50,19 +51,18 @@ def headers(block: bytes, *, utf8: bool = False) -> list[tuple[str, str]]:
         whole = block.decode("utf-8" if utf8 else "ascii")
     except UnicodeDecodeError:
         raise Misread("a header that is not plain ASCII") from None
-    fields: list[tuple[str, str]] = []
-    for line in whole[:-2].split("\r\n"):
-        if not line.isprintable():
-            raise Misread("a control character in a header")
-        if line.startswith(" ") and fields and not line.isspace():
-            name, value = fields.pop()
-            fields.append((name, (value + line).strip(" ")))
-            continue
-        name, colon, value = line.partition(":")
-        if not colon or not name or " " in name or not name.isascii():
-            raise Misread("a line in the header block that is no header")
-        fields.append((name, value.strip(" ")))
-    return fields
+    found = whole.replace("\r\n ", " ").split("\r\n")
+    if found.pop() or not all(map(str.isprintable, found)):
+        raise Misread("a control character in a header, or a header that is not complete")
+    return found
+
+
+def field(line: str) -> tuple[str, str]:
+    """Read one unfolded header into its name and its value. Raises Misread."""
+    name, colon, value = line.partition(":")
+    if not colon or not _NAME.fullmatch(name):
+        raise Misread("a line in the header block that is no header")
+    return name, value.strip(" ")
 
 
 def text(value: str) -> str:

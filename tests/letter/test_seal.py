@@ -202,7 +202,7 @@ def test_a_body_in_pieces_is_encoded_as_the_whole(parts, data):
     else:
         assert cast is not None
         assert cast[0] == expected[0]
-        assert judge._decoded(cast[1], cast[0]) == on_the_wire(whole)
+        assert judge._decoded(b"".join(cast[1]), cast[0]) == on_the_wire(whole)
 
 
 LETTER = Letter(
