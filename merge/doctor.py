@@ -136,6 +136,8 @@ def examine(  # noqa: PLR0913 - the account, what it is for, and who is there
     Raises nothing for what is wrong with them: that is in the findings and the exit code.
     """
     findings = list(fit.of_account(way, sending))
+    if pace and way.profile:
+        findings += [Finding("warning", "limits", words) for words in fit.beyond(pace, way.profile)]
     greeting: Greeting | None = None
     seconds: float | None = None
     code = 0

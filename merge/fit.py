@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from merge.account import AccountSettings, PaceSettings, is_loopback
 from merge.finding import Finding
-from merge.providers import domain_of
+from merge.providers import Provider, domain_of
 from merge.smtp.session import Greeting
 from merge.words import count, size
 
@@ -28,6 +28,22 @@ class Sending:
     recipients: int = 1
     size: int = 0
     one_click: bool = False
+
+
+def allowed(known: Provider) -> str:
+    """Return a provider's limits in words, with where and when they were read."""
+    return f"{known.title}: {known.limits} ({known.source}, read {known.read:%d %b %Y})"
+
+
+def beyond(pace: PaceSettings, known: Provider) -> list[str]:
+    """Return which limits of a pace are beyond those of the provider, in words."""
+    return [
+        f"{asked:,} a {noun} is more than {known.title} is known to allow ({allows:,})"
+        for noun in ("second", "minute", "hour", "day")
+        if (asked := getattr(pace, f"per_{noun}"))
+        and (allows := getattr(known, f"per_{noun}"))
+        and asked > allows
+    ]
 
 
 def expected(rows: int, greeting: Greeting, pace: PaceSettings | None) -> float:
@@ -56,9 +72,7 @@ def of_account(way: AccountSettings, sending: Sending | None) -> Iterator[Findin
         )  # fmt: skip
     else:
         yield Finding("ok", "account", f"{known.title}, known by {way.found}: {where}")
-        yield Finding(
-            "note", "limits", f"{known.title}: {known.limits} ({known.source}, read {known.read:%d %b %Y})"
-        )
+        yield Finding("note", "limits", allowed(known))
         yield from _against_limits(way, sending)
     if known and not way.user and known.login in ("app password", "password", "key", "token"):
         example = "the login name its site shows" if known.login == "key" else "you@example.org"
