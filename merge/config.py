@@ -122,8 +122,11 @@ def read_settings(paths: tuple[Path, ...], *, needs_list: bool = True) -> Settin
 
 
 def pace_of(settings: Settings, way: AccountSettings | None) -> PaceSettings | None:
-    """Return the limits that hold: the campaign's own, else those of its account's provider."""
-    return settings.pace or (way.pace if way else None)
+    """Return the limits that hold: of each kind the campaign's own, else that of its account's provider."""
+    if settings.pace is None or way is None:
+        return settings.pace or (way.pace if way else None)
+    rest = {key: getattr(way.pace, key) for key in PACE_KEYS if getattr(settings.pace, key) is None}
+    return replace(settings.pace, **rest)
 
 
 def _pair(list_path: Path, letter_path: Path) -> Settings:

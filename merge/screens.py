@@ -14,6 +14,7 @@ from merge.check import Findings
 from merge.config import Settings, pace_of
 from merge.courier import Ending
 from merge.errors import MergeError, Problem
+from merge.fit import allowed, beyond
 from merge.model import Record, State
 from merge.plan import Proposal
 from merge.rehearsal import Rehearsal
@@ -157,6 +158,9 @@ def plan(
     limits = None if sandbox else pace_of(settings, way)
     lines.append(f"  {'from':12} {plain(settings.sender or 'as the letter says')}   {via}")
     lines.append(f"  {'pace':12} {pace(limits, proposal.seconds, now)}")
+    if way and way.profile and limits:
+        lines.append(f"  {'limits':12} {allowed(way.profile)}")
+        lines += [f"  {'warning':12} {words}" for words in beyond(limits, way.profile)]
     for label, glance in (("first", found.first), ("last", found.last)):
         if glance:
             lines.append(f"  {label:12} {plain(glance.to, 60)}   “{plain(glance.subject, 80)}”")
