@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from merge.errors import ListError, Problem
 from merge.table.heading import letters
 from merge.table.shown import SIGNIFICANT
+from merge.table.values import Note
 
 _SHOWN_PLACES = 5
 
@@ -42,21 +43,21 @@ class Around:
         if self.merged:
             yield merged_cells(self.merged, file)
 
-    def notes(self, rows: int, file: str) -> dict[int, list[Problem]]:
+    def notes(self, rows: int, file: str) -> dict[int, list[Note]]:
         """Return what is to be said about single rows: errors, and formulas without a value."""
-        found: dict[int, list[Problem]] = {}
+        found: dict[int, list[Note]] = {}
         for (row, column), error in self.errors.items():
             message = f"{letters(column)}{row + 1} shows {error}; it is taken as empty"
             problem = Problem("warning", "formula", message, file=file, row=row + 1, value=error)
-            found.setdefault(row, []).append(problem)
+            found.setdefault(row, []).append(Note(problem, column))
         for row, column in self.without_value:
             message = (
                 f"{letters(column)}{row + 1} is a formula whose value was never saved; it is taken as empty"
             )
             hint = "open the file in your spreadsheet program and save it"
             problem = Problem("warning", "formula", message, file=file, row=row + 1, hint=hint)
-            found.setdefault(row, []).append(problem)
-        return {row: problems for row, problems in found.items() if row < rows}
+            found.setdefault(row, []).append(Note(problem, column))
+        return {row: notes for row, notes in found.items() if row < rows}
 
 
 def choose_sheet(names: Sequence[str], visible: Sequence[bool], wanted: str, file: str) -> int:

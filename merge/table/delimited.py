@@ -15,7 +15,7 @@ from merge.errors import ListError
 from merge.table.encoding import survey
 from merge.table.heading import SAMPLED_ROWS, SEARCHED_ROWS, is_address_name
 from merge.table.structure import Structure
-from merge.table.values import Block, ListOptions
+from merge.table.values import Block, ListOptions, Note
 
 T = TypeVar("T")
 
@@ -169,7 +169,7 @@ def _block(number: int, columns: list[list[str]], line: int, structure: Structur
     end = first + (len(columns[0]) if columns else 0)
     irregular = dict(_taken(structure.irregular, first, end))
     tall = dict(_taken(structure.tall, first, end))
-    notes = {place: (problem,) for place, problem in _taken(structure.notes, first, end)}
+    notes = {place: (Note(problem),) for place, problem in _taken(structure.notes, first, end)}
     return Block(number, columns, line, irregular, tall, notes)
 
 

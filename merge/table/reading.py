@@ -17,7 +17,7 @@ from merge.table.delimited import Delimited
 from merge.table.given import DataFrame, Given
 from merge.table.heading import SAMPLED_ROWS, SEARCHED_ROWS, find_heading
 from merge.table.source import Source, open_source, sniff
-from merge.table.values import Block, Columns, Grid, Irregular, ListOptions
+from merge.table.values import Block, Columns, Grid, Irregular, ListOptions, Note
 from merge.table.workbook import Workbook
 
 LONGEST_CELL = 131_072
@@ -97,7 +97,7 @@ class Table:
         line = block.line
         for place, row in enumerate(zip(*block.columns, strict=True)):
             number = block.number + place
-            problems = list(block.notes.get(place, ()))
+            problems = [self._placed(note) for note in block.notes.get(place, ())]
             if any(map(str.strip, row)):
                 problem = partial(Problem, file=self._file, line=line, row=number)
                 if irregular := block.irregular.get(place):
@@ -108,6 +108,12 @@ class Table:
             yield Recipient(number, cells, row[heading.email], id_, tuple(problems))
             if line is not None:
                 line += block.tall.get(place, 1)
+
+    def _placed(self, note: Note) -> Problem:
+        """Return the remark on a cell with the name of its column."""
+        if note.column is None:
+            return note.problem
+        return replace(note.problem, field=self._heading.name_at(note.column))
 
     def _ragged(self, row: Irregular, problem: ProblemMaker) -> Iterator[Problem]:
         width = self._heading.width

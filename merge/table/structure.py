@@ -68,7 +68,8 @@ class Structure:
         """Take in what is left at the end of the text."""
         rest, self._rest = self._rest, ""
         if rest and not self.error:
-            self._take(_BREAK.sub("\n", rest.removesuffix("\r").removesuffix("\n")) + "\n", last=True)
+            text = _BREAK.sub("\n", rest)
+            self._take(text if text.endswith("\n") else text + "\n", last=True)
 
     def _take(self, text: str, *, last: bool) -> None:
         outside = '"'.join(text.split('"')[::2]) if '"' in text else text
@@ -102,9 +103,10 @@ class Structure:
         try:
             for row in reader:
                 height = reader.line_num - start
-                if len(row) != self._width:
+                cells = max(len(row), 1)
+                if cells != self._width:
                     extra = next(filter(str.strip, row[self._width :]), "")
-                    self.irregular.append((self.records, Irregular(max(len(row), 1), extra)))
+                    self.irregular.append((self.records, Irregular(cells, extra)))
                 if height > 1:
                     self.tall.append((self.records, height))
                     self._look_for_swallowed(row)

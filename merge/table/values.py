@@ -49,6 +49,14 @@ class Irregular:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """A remark on a row, or on the cell of it that stands in `column`, counted from 0."""
+
+    problem: Problem
+    column: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """Some consecutive rows of a list: the texts of each column, all of them equally long.
 
@@ -62,7 +70,7 @@ class Block:
     line: int | None = None
     irregular: Mapping[int, Irregular] = field(default_factory=dict)
     tall: Mapping[int, int] = field(default_factory=dict)
-    notes: Mapping[int, tuple[Problem, ...]] = field(default_factory=dict)
+    notes: Mapping[int, Sequence[Note]] = field(default_factory=dict)
 
 
 class Grid(Protocol):

@@ -16,7 +16,7 @@ from merge.table.legacy import around_xls
 from merge.table.opendocument import around_ods
 from merge.table.sheetxml import around_xlsx
 from merge.table.shown import SIGNIFICANT, moment, plain_number
-from merge.table.values import Block, ListOptions
+from merge.table.values import Block, ListOptions, Note
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,7 @@ class Workbook:
         self._file = file
         self.content_hash = hashlib.sha256(content).hexdigest()
         self._around = _LOOKS[kind](content, options.sheet, file)
-        self._remarkable: dict[int, list[Problem]] = {}
+        self._notes: dict[int, list[Note]] = {}
         frame = _frame(content, self._around.sheet, file)
         self._columns = [
             self._texts(column, frame[name].tolist()) for column, name in enumerate(frame.columns)
@@ -54,8 +54,8 @@ class Workbook:
                 self._columns[column][row] = text
         samples = self._number_samples(frame)
         self.problems = (*self._around.remarks(rows, options.sheet, file), *samples)
-        for row, problems in self._around.notes(rows, file).items():
-            self._remarkable.setdefault(row, []).extend(problems)
+        for row, found in self._around.notes(rows, file).items():
+            self._notes.setdefault(row, []).extend(found)
 
     def head(self, rows: int) -> list[list[str]]:
         """Return the first rows."""
@@ -66,9 +66,7 @@ class Workbook:
         rows = len(self._columns[0]) if self._columns else 0
         for first in range(skip, rows, _BLOCK):
             end = min(first + _BLOCK, rows)
-            notes = {
-                row - first: tuple(found) for row, found in self._remarkable.items() if first <= row < end
-            }
+            notes = {row - first: tuple(found) for row, found in self._notes.items() if first <= row < end}
             yield Block(first + 1, [column[first:end] for column in self._columns], notes=notes)
 
     def _texts(self, column: int, values: list[Value]) -> list[str]:
@@ -86,7 +84,7 @@ class Workbook:
                 text = plain_number(value)
             if abs(value) >= 10**SIGNIFICANT and value == int(value):
                 problem = many_digits(f"{letters(column)}{row + 1}", text, row + 1, self._file)
-                self._remarkable.setdefault(row, []).append(problem)
+                self._notes.setdefault(row, []).append(Note(problem, column))
             return text
         return value if isinstance(value, str) else moment(value)
 

@@ -665,11 +665,11 @@ def test_errors_are_named_by_cell(tmp_path):
     path = tmp_path / "people.xlsx"
     path.write_bytes(raw_xlsx(SHEETS["errors and formulas"][0]))
     [row] = read_table(path)
-    told = sorted(problem.message for problem in row.problems)
-    assert told == [
-        "B2 shows #N/A; it is taken as empty",
-        "C2 is a formula whose value was never saved; it is taken as empty",
-    ]
+    assert {problem.field: problem.message for problem in row.problems} == {
+        "x": "B2 shows #N/A; it is taken as empty",
+        "y": "C2 is a formula whose value was never saved; it is taken as empty",
+    }
+    assert {(problem.severity, problem.row) for problem in row.problems} == {("warning", 2)}
 
 
 def test_sheets_hidden_rows_and_merged_cells_are_told(tmp_path):

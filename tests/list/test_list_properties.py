@@ -7,6 +7,7 @@ import string
 import tempfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -109,6 +110,8 @@ RAW = st.text(st.sampled_from('ab,;"\n\r @') | st.sampled_from(string.ascii_lowe
 @example(text='a,"b\nc",d\n', cuts=[5], width=3)
 @example(text="a\r\n\r\nb", cuts=[2], width=1)
 @example(text='"a""b",""\n', cuts=[4], width=2)
+@example(text=';"\n\n', cuts=[], width=1)
+@example(text=';"\r\r', cuts=[], width=1)
 def test_the_structure_is_that_of_the_csv_module(text, cuts, width):
     """The bulk count, cut anywhere, finds the same records as a slow and careful parser."""
     try:
@@ -226,6 +229,21 @@ def test_damage_is_an_error_and_never_a_traceback(kind, data):
             return
     assert told.message
     assert told.hint or told.problems
+
+
+def test_rows_that_the_two_readers_count_differently_are_refused(tmp_path, monkeypatch):
+    """The net under both: should pandas ever see other rows than the raw lines, nothing is sent."""
+    path = tmp_path / "list.csv"
+    path.write_bytes(b"email\n" + b"a@example.org\n" * 3)
+    table = read_table(path)
+    whole = pd.read_csv
+
+    def without_last(*args, **options):
+        return (frame.iloc[:-1] for frame in whole(*args, **options))
+
+    monkeypatch.setattr(pd, "read_csv", without_last)
+    with pytest.raises(ListError, match="it can't be told where rows begin and end"):
+        list(table)
 
 
 def test_a_list_is_read_again_and_again_alike(tmp_path):
