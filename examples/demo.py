@@ -20,7 +20,7 @@ def main() -> None:
     shutil.rmtree(HOME, ignore_errors=True)
     shutil.copytree(Path(__file__).parent / "newsletter", HOME)
     run("check", "demo")
-    run("preview", "demo", "--out", "demo/preview.html")
+    run("preview", "demo", "--out", "demo/preview.html", "--all-rows")
     run("send", "demo", "--sandbox")
     with (HOME / "sandbox" / "results.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
