@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,12 +38,12 @@ def allowed(known: Provider) -> str:
 
 def beyond(pace: PaceSettings, known: Provider) -> list[str]:
     """Return which limits of a pace are beyond those of the provider, in words."""
+    asked = {noun: getattr(pace, f"per_{noun}") or 0 for noun in ("second", "minute", "hour", "day")}
+    allows = {noun: getattr(known, f"per_{noun}") or math.inf for noun in asked}
     return [
-        f"{asked:,} a {noun} is more than {known.title} is known to allow ({allows:,})"
-        for noun in ("second", "minute", "hour", "day")
-        if (asked := getattr(pace, f"per_{noun}"))
-        and (allows := getattr(known, f"per_{noun}"))
-        and asked > allows
+        f"{asked[noun]:,} a {noun} is more than {known.title} is known to allow ({allows[noun]:,})"
+        for noun in asked
+        if asked[noun] > allows[noun]
     ]
 
 

@@ -6,12 +6,15 @@ import datetime as dt
 import re
 import textwrap
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from merge.account import AccountSettings, PaceSettings, account_from_table
+from merge.config import Settings, pace_of
 from merge.errors import ConfigError
+from merge.fit import beyond
 from merge.providers import by_domain, by_host, by_name, providers
 from merge.toml import TomlFile
 
@@ -142,6 +145,20 @@ def test_limits_of_the_provider_are_the_default_pace_and_line():
     assert way.pace == PaceSettings(per_minute=30, per_day=10_000)
     assert account(provider="socketlabs").per_connection == 50
     assert account(provider="socketlabs", per_connection=10).per_connection == 10
+
+
+def test_what_the_campaign_sets_replaces_that_limit_and_leaves_the_others():
+    way = account(provider="microsoft365", user="ada@club.example")
+    nothing = Settings(ROOT, ROOT, "", ROOT, "")
+    assert pace_of(nothing, way) == way.pace
+    assert pace_of(nothing, None) is None
+    faster = replace(nothing, pace=PaceSettings(per_minute=60, gap=(1, 2)))
+    assert pace_of(faster, None) == PaceSettings(per_minute=60, gap=(1, 2))
+    assert pace_of(faster, way) == PaceSettings(per_minute=60, per_day=10_000, gap=(1, 2))
+    assert way.profile is not None
+    assert beyond(PaceSettings(per_minute=60, per_day=10_000), way.profile) == [
+        "60 a minute is more than Microsoft 365 is known to allow (30)"
+    ]
 
 
 def test_no_limit_is_invented_for_a_server_that_nobody_knows():
