@@ -108,7 +108,7 @@ def test_python_says_what_is_wrong_by_kind_of_error(tmp_path):
 
 
 def test_python_refuses_a_second_run_at_the_same_time_too(tmp_path):
-    with serving(pause=0.05) as server:
+    with serving() as server:
         folder = campaign(tmp_path / "c", people(20), server=server)
         held = Campaign.load(folder)
 
@@ -140,8 +140,9 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path, words):
 
 
 def test_closed_streams_and_early_readers_are_no_trouble(tmp_path):
-    folder = campaign(tmp_path / "c", people(2000))
-    for way in ("check >&-", "check 2>&-", "send --dry-run <&-", "check --format json | head -n 1"):
+    rows = [row | {"email": "nobody"} for row in people(400)]
+    folder = campaign(tmp_path / "c", rows)
+    for way in ("status >&-", "status 2>&-", "status <&-", "check --format json | head -n 1"):
         done = subprocess.run(
             ["sh", "-c", f"{COMMAND} {way}"],
             cwd=folder,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from whole_kit import campaign, people, results, run, serving, states
+from whole_kit import campaign, people, results, serving, states
+from whole_kit import here as run
 
 SEVEN = {"invalid", "skipped", "waiting", "deferred", "failed", "sent", "uncertain"}
 QUICK = '[retry]\nfirst = "1s"\nwait = "5s"\n'

@@ -8,7 +8,16 @@ import signal
 import subprocess
 
 import pytest
-from whole_kit import BREAKS_OFF, begin, campaign, ended, people, results, run, serving, states
+from whole_kit import BREAKS_OFF, begin, campaign, ended, people, results, serving, states
+from whole_kit import here as run
+
+
+def stopping(process) -> None:
+    """Read on until the command says that it stops."""
+    line = " "
+    while line and "Stopping after this message" not in line:
+        line = process.stderr.readline()
+    assert line
 
 
 def go_on(folder, total: int) -> dict[str, int]:
@@ -24,7 +33,7 @@ def go_on(folder, total: int) -> dict[str, int]:
 
 
 def test_a_killed_run_is_gone_on_with_and_nobody_gets_it_twice(tmp_path):
-    with serving(pause=0.005) as server:
+    with serving(pause=0.002) as server:
         folder = campaign(tmp_path / "c", people(100), server=server)
         process = begin("send", "--confirm", "100", cwd=folder)
         server.wait_for(40)
@@ -32,6 +41,7 @@ def test_a_killed_run_is_gone_on_with_and_nobody_gets_it_twice(tmp_path):
         assert ended(process).code == -signal.SIGKILL
         between = states(folder)
         assert between["sent"] >= 38
+        assert between["waiting"] > 0
         after = go_on(folder, 100)
         doubtful = {row["to"] for row in results(folder) if row["state"] == "uncertain"}
         assert len(doubtful) <= 1
@@ -44,18 +54,19 @@ def test_a_killed_run_is_gone_on_with_and_nobody_gets_it_twice(tmp_path):
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
 def test_a_signal_settles_the_message_in_flight_and_says_how_to_go_on(tmp_path, number, code):
-    with serving(pause=0.05) as server:
+    with serving(holds_from=5) as server:
         folder = campaign(tmp_path / "c", people(30), server=server)
         process = begin("send", "--confirm", "30", cwd=folder)
-        server.wait_for(5)
+        assert server.held.wait(20)
         os.kill(process.pid, number)
+        stopping(process)
+        server.released.set()
         said = ended(process)
         assert said.code == code, said
-        assert "Stopping after this message" in said.err
         counts = states(folder)
-        assert set(counts) == {"sent", "waiting"}, "what was in flight is settled"
-        assert counts["sent"] == len(server.mails)
-        assert f"{counts['sent']} sent" in said.err
+        assert counts == {"sent": 6, "waiting": 24}, "what was in flight is settled, and no more"
+        assert len(server.mails) == 6
+        assert "6 sent" in said.err
         assert "mergepost send" in said.err.splitlines()[-1]
         assert [row["state"] for row in results(folder)].count("sent") == counts["sent"]
         assert go_on(folder, 30) == {"sent": 30}
@@ -63,18 +74,14 @@ def test_a_signal_settles_the_message_in_flight_and_says_how_to_go_on(tmp_path, 
 
 
 def test_a_second_ctrl_c_stops_at_once_and_leaves_the_message_in_flight_uncertain(tmp_path):
-    with serving(pause=3) as server:
+    with serving(holds_from=0) as server:
         folder = campaign(tmp_path / "c", people(5), server=server)
         process = begin("send", "--confirm", "5", cwd=folder)
-        assert process.stderr is not None
-        while not any(b"\r\n.\r\n" in piece or piece.startswith(b".\r\n") for piece in server.written):
-            assert process.poll() is None
+        assert server.held.wait(20)
         os.kill(process.pid, signal.SIGINT)
-        line = ""
-        while "Stopping after this message" not in line:
-            line = process.stderr.readline()
+        stopping(process)
         os.kill(process.pid, signal.SIGINT)
-        said = ended(process, patience=2)
+        said = ended(process, patience=10)
         assert said.code == 130
         assert "uncertain" in said.err
         assert states(folder) == {"uncertain": 1, "waiting": 4}
@@ -93,15 +100,16 @@ def test_a_signal_before_anything_is_sent_says_so(tmp_path):
 
 
 def test_a_second_run_at_the_same_time_is_refused(tmp_path):
-    with serving(pause=0.05) as server:
+    with serving(holds_from=3) as server:
         folder = campaign(tmp_path / "c", people(20), server=server)
         process = begin("send", "--confirm", "20", cwd=folder)
-        server.wait_for(3)
+        assert server.held.wait(20)
         second = run("send", "--confirm", "20", cwd=folder)
         assert second.code == 75
         assert re.search("another run", second.err, re.IGNORECASE)
         assert "wait" in run("status", cwd=folder).out
         assert run("send", "--dry-run", cwd=folder).code in (0, 75)
+        server.released.set()
         assert ended(process).code == 0
         assert set(server.counts.values()) == {1}
         assert len(server.mails) == 20

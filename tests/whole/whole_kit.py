@@ -166,12 +166,16 @@ class Server:
     """A server on loopback.
 
     `replies` are what it says to "RCPT address" or "DATA address", one after the other, the last for ever.
+    With `holds_from` it keeps the message after so many waiting for its answer until it is `released`.
     `mails` are those that it accepted, in that order; `lines` the number of connections; `written` each
     piece that came in.
     """
 
     replies: dict[str, list[str]] = field(default_factory=dict)
     pause: float = 0.0
+    holds_from: int | None = None
+    held: threading.Event = field(default_factory=threading.Event)
+    released: threading.Event = field(default_factory=threading.Event)
     logins: dict[str, str] = field(default_factory=dict)
     secure: ssl.SSLContext | None = None
     starttls: bool = False
@@ -214,8 +218,12 @@ class Server:
 
     async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
         reply = self.next_reply(f"DATA {envelope.rcpt_tos[0]}") or "250 2.0.0 kept"
-        if self.pause:
-            await asyncio.sleep(self.pause)
+        await asyncio.sleep(self.pause)
+        while (
+            self.holds_from is not None and len(self.mails) >= self.holds_from and not self.released.is_set()
+        ):
+            self.held.set()
+            await asyncio.sleep(0.005)
         if reply.startswith("2") or reply == BREAKS_OFF:
             mail = Mail(envelope.mail_from, tuple(envelope.rcpt_tos), envelope.original_content)
             with self.arrived:
