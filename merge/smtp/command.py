@@ -85,11 +85,11 @@ def check(delivery: Delivery) -> None:
         if not path(address):
             raise AddressError(f"row {delivery.row} has an empty recipient")
     content = delivery.content
-    pairs = content.count(b"\r\n")
-    if content.count(b"\n") != pairs or content.count(b"\r") != pairs:
-        raise SealError(f"the message of row {delivery.row} holds a bare CR or LF")
     if not content.endswith(b"\r\n"):
         raise SealError(f"the message of row {delivery.row} does not end with a complete line")
+    # splitlines ends a line at CR, LF and CRLF: a bare one makes more lines than there are of the other.
+    if not len(content.splitlines()) == content.count(b"\n") == content.count(b"\r"):
+        raise SealError(f"the message of row {delivery.row} holds a bare CR or LF")
 
 
 def stuff(content: bytes) -> bytes:
@@ -99,4 +99,4 @@ def stuff(content: bytes) -> bytes:
     """
     if content.startswith(b"."):
         content = b"." + content
-    return content.replace(b"\n.", b"\n..") if b"\n." in content else content
+    return content.replace(b"\n.", b"\n..")

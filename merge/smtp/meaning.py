@@ -325,4 +325,4 @@ def judge(stage: str, reply: Reply) -> Verdict | None:
 @cache
 def _consent(stage: str, code: int) -> Verdict | None:
     """Return what a reply that is no refusal means: its text plays no part."""
-    return next((rule.verdict for rule in TABLE if rule.fits(stage, Reply(code, ("",)))), None)
+    return next((rule.verdict for rule in TABLE if rule.fits(stage, Reply(code))), None)

@@ -24,7 +24,7 @@ TEXT_CAP = 500
 """Characters of a reply's text that are kept."""
 
 _LINE = re.compile(rb"([1-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
-_ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: |$)")
+_ENHANCED = re.compile(rb"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: |$)")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -34,15 +34,21 @@ class Garbled(MergeError):  # noqa: N818 - what the bytes are, not only that the
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One complete reply.
-
-    `lines` are the texts after the code, one a line, escaped: printable ASCII only, of any length within
-    the caps. `enhanced` is the enhanced status code (RFC 2034) if its class is that of `code`, else "".
-    """
+    """One complete reply. `raw` are the texts after the code, one a line, as they came."""
 
     code: int
-    lines: tuple[str, ...]
-    enhanced: str = ""
+    raw: tuple[bytes, ...] = (b"",)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The texts, escaped: printable ASCII only, of any length within the caps."""
+        return tuple(map(escape, self.raw))
+
+    @property
+    def enhanced(self) -> str:
+        """The enhanced status code (RFC 2034) if its class is that of `code`, else ""."""
+        match = _ENHANCED.match(self.raw[0])
+        return match[1].decode("ascii") if match and int(match[1][:1]) == self.code // 100 else ""
 
     @property
     def ok(self) -> bool:
@@ -77,8 +83,9 @@ class Reply:
     @property
     def text(self) -> str:
         """What a person may read: one line, without the codes, at most 500 characters."""
-        words = (_without(self.enhanced, line) for line in self.lines)
-        return shorten(" ".join(part for part in words if part))
+        enhanced = self.enhanced
+        words = [line.removeprefix(enhanced).strip() for line in self.lines]
+        return shorten(" ".join(filter(None, words)))
 
     @property
     def status(self) -> str:
@@ -101,7 +108,7 @@ class ReplyReader:
         self._bytes = bytearray()
         self._end = 0  # up to here no line feed was found
         self._code = b""
-        self._lines: list[str] = []
+        self._lines: list[bytes] = []
         self._size = 0
         self._garbled: Garbled | None = None
 
@@ -154,7 +161,7 @@ class ReplyReader:
         if self._lines and code != self._code:
             raise Garbled(f"two codes in one reply: {excerpt(self._code)} and {excerpt(line)}")
         self._code = code
-        self._lines.append(escape(text or b""))
+        self._lines.append(text or b"")
         self._size += len(line)
         if self._size > REPLY_CAP or len(self._lines) > LINES_CAP:
             raise Garbled(f"a reply longer than {LINES_CAP} lines or {REPLY_CAP} bytes: {excerpt(line)}")
@@ -162,7 +169,7 @@ class ReplyReader:
             return None
         lines = tuple(self._lines)
         self._lines, self._size, self._code = [], 0, b""
-        return Reply(int(code), lines, _enhanced(code, lines[0]))
+        return Reply(int(code), lines)
 
 
 def escape(data: bytes) -> str:
@@ -178,12 +185,3 @@ def excerpt(data: bytes) -> str:
 def shorten(text: str, cap: int = TEXT_CAP) -> str:
     """Return at most `cap` characters, the last three being dots where something was cut."""
     return text if len(text) <= cap else text[: cap - 3] + "..."
-
-
-def _enhanced(code: bytes, text: str) -> str:
-    match = _ENHANCED.match(text)
-    return match[1] if match and match[1][0] == chr(code[0]) else ""
-
-
-def _without(enhanced: str, line: str) -> str:
-    return line.removeprefix(enhanced).strip() if enhanced else line.strip()

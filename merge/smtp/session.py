@@ -137,7 +137,7 @@ class Session:
         self._deadlines = deadlines or Deadlines()
         self._again = Again(clock, self._announce, schedule)
         self._docket = Docket()
-        level = RIDING if account.pipelining == "auto" else account.pipelining
+        level = RIDING if account.pipelining == "auto" else min(account.pipelining, RIDING)
         self._habits = Habits(level, account.window if level == RIDING else 0, account.per_connection)
         self._security = Security(account.host, account.ca_file) if account.ca_file else None
         self._wire: Wire | None = None
@@ -345,18 +345,18 @@ class Session:
         until = self._until(step, step.seconds)
         if self._overdue is step:
             return Lost(f"gave no complete answer to {step.stage} in {step.seconds:g} s")
-        while (data := wire.receive()) is None:
+        data = None
+        while data is None:
             left = until - self._clock.monotonic()
-            if left <= 0:
+            wait = left if self._docket.doubtful else min(SLICE, left)
+            if wire.wait(wait):
+                data = wire.receive()
+            elif left <= 0:
                 return Lost(f"gave no complete answer to {step.stage} in {step.seconds:g} s")
-            if self._docket.doubtful:
-                wire.wait(left)
-                continue
-            if self._clock.interrupted or (patience <= 0 and self._wholly_idle(step)):
-                return None
-            wait = min(SLICE, left)
-            wire.wait(wait)
-            patience -= wait
+            elif not self._docket.doubtful:
+                patience -= wait
+                if self._clock.interrupted or (patience <= 0 and self._wholly_idle(step)):
+                    return None
         if self._clock.monotonic() >= until:
             self._overdue = step  # what has come is heard; what has not is too late
         return Done(data) if data else Lost("closed the connection")

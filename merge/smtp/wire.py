@@ -94,6 +94,7 @@ class Wire:
         self._security: Security | None = None
         self._secure = False  # the handshake is done
         self._wants_read = False
+        self._polls: dict[int, select.poll] = {}
 
     # Making it
 
@@ -126,6 +127,7 @@ class Wire:
 
     def _reach(self, family: int, kind: int, protocol: int, address: tuple[Any, ...], seconds: float) -> None:
         line = self._socket = socket.socket(family, kind, protocol)
+        self._polls.clear()
         line.setblocking(False)
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
@@ -191,8 +193,6 @@ class Wire:
         line = self._open()
         self._wants_read = False
         try:
-            if _QUICKACK is not None:  # a server may wait for our ACK, 40 ms late, before it says more
-                line.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
             return line.recv(CHUNK)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
@@ -206,6 +206,8 @@ class Wire:
         line = self._open()
         if isinstance(line, ssl.SSLSocket) and line.pending():
             return True
+        if _QUICKACK is not None:  # a server may wait for our ACK, 40 ms late, before it says more
+            line.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         return self._ready(read=True, write=write and not self._wants_read, seconds=seconds)
 
     def close(self) -> None:
@@ -276,8 +278,11 @@ class Wire:
                 [line] if read else [], [line] if write else [], [line], seconds
             )
             return bool(readable or writable or failed)
-        poll = select.poll()
-        poll.register(line, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
+        wanted = (select.POLLIN if read else 0) | (select.POLLOUT if write else 0)
+        poll = self._polls.get(wanted)
+        if poll is None:
+            poll = self._polls[wanted] = select.poll()
+            poll.register(line, wanted)
         return bool(poll.poll(seconds * 1000))
 
 

@@ -1,0 +1,284 @@
+"""How fast is the session against what else one could pick? Messages a second, in one run; ratios count.
+
+    python bench/smtp.py [--rounds N] [--count N] [--delay MS ...] [--postfix]
+
+Letters of 10 kB, ready as bytes, go over one connection to a sink on loopback, behind a proxy that delays each
+direction by half the round trip. smtplib is one reused connection; aiosmtplib and Postfix's smtp-source take part
+where they are installed. Rounds are interleaved, so that what else the machine does hits everyone alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import shutil
+import smtplib
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from merge.clock import WallClock
+from merge.model import Delivery, Envelope
+from merge.smtp.session import Account, Session
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "smtp"))
+
+LOOPBACK = "127.0.0.1"
+CONTENT = b"".join(
+    (
+        b"From: Ada <ada@ada.example>\r\nTo: b@b.example\r\nSubject: Spring news\r\n\r\n",
+        (b"Lorem ipsum dolor sit amet, consectetur adipisici elit, sed eiusmod te\r\n" * 140),
+    )
+)
+
+
+class Sink(asyncio.Protocol):
+    """Takes everything, as fast as Python can: PIPELINING and CHUNKING, no checks."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        self.transport, self.buffer, self.data, self.skip = transport, bytearray(), False, 0
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        transport.write(b"220 sink\r\n")
+
+    def data_received(self, data: bytes) -> None:  # noqa: C901 - one branch a command
+        buffer = self.buffer
+        buffer += data
+        out = []
+        while True:
+            if self.skip:
+                taken = min(self.skip, len(buffer))
+                del buffer[:taken]
+                self.skip -= taken
+                if self.skip:
+                    break
+                out.append(b"250 ok\r\n")
+            if self.data:
+                end = buffer.find(b"\r\n.\r\n")
+                if end < 0:
+                    break
+                del buffer[: end + 5]
+                self.data = False
+                out.append(b"250 ok\r\n")
+                continue
+            end = buffer.find(b"\r\n")
+            if end < 0:
+                break
+            verb = bytes(buffer[:4]).upper()
+            line = bytes(buffer[:end])
+            del buffer[: end + 2]
+            if verb == b"DATA":
+                self.data = True
+                out.append(b"354 go\r\n")
+            elif verb == b"BDAT":
+                self.skip = int(line.split()[1])
+            elif verb == b"EHLO":
+                out.append(b"250-sink\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 8BITMIME\r\n")
+            elif verb == b"QUIT":
+                out.append(b"221 bye\r\n")
+            else:
+                out.append(b"250 ok\r\n")
+        self.transport.write(b"".join(out))
+
+
+class Delay(asyncio.Protocol):
+    """One side of a connection; what arrives is written to the other side `half` seconds later."""
+
+    def __init__(self, half: float, other: Delay | None = None) -> None:
+        self.half, self.other = half, other
+        self.transport: asyncio.Transport | None = None
+        self.queue: deque[bytes] = deque()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for data in self.queue:
+            transport.write(data)
+
+    def data_received(self, data: bytes) -> None:
+        asyncio.get_running_loop().call_later(self.half, self.pass_on, data)
+
+    def pass_on(self, data: bytes) -> None:
+        if self.other.transport is None:
+            self.other.queue.append(data)
+        else:
+            self.other.transport.write(data)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        asyncio.get_running_loop().call_later(self.half, self.other.transport.close)
+
+
+async def serve(ports: multiprocessing.Queue, delays: list[float], target: int) -> None:
+    loop = asyncio.get_running_loop()
+    if not target:
+        server = await loop.create_server(Sink, LOOPBACK, 0)
+        target = server.sockets[0].getsockname()[1]
+    found, tasks = [target], set()
+    for delay in delays:
+
+        def accept(half: float = delay / 2000) -> Delay:
+            inner = Delay(half)
+            outer = Delay(half, inner)
+            inner.other = outer
+            tasks.add(loop.create_task(loop.create_connection(lambda: inner, LOOPBACK, target)))
+            return outer
+
+        proxy = await loop.create_server(accept, LOOPBACK, 0)
+        found.append(proxy.sockets[0].getsockname()[1])
+    ports.put(found)
+    await asyncio.Event().wait()
+
+
+def serving(ports: multiprocessing.Queue, delays: list[float], target: int) -> None:
+    asyncio.run(serve(ports, delays, target))
+
+
+def deliveries(count: int) -> list[Delivery]:
+    when = datetime.now(UTC)
+    return [
+        Delivery(
+            str(row),
+            row,
+            Envelope("ada@ada.example", (f"r{row}@b.example",)),
+            CONTENT,
+            f"<{row}@a>",
+            when,
+            "",
+        )
+        for row in range(count)
+    ]
+
+
+def session(port: int, letters: list[Delivery], level: Literal["auto", 0, 1, 2], window: int = 0) -> None:
+    account = Account(LOOPBACK, port, "none", pipelining=level, window=window, per_connection=0)
+    way = Session(account, clock=WallClock(), before_commits=lambda _: None)
+    todo, done = iter(letters), 0
+    while done < len(letters):
+        while way.room and (letter := next(todo, None)):
+            way.offer(letter)
+        outcomes = way.collect(1)
+        assert all(outcome.state == "sent" for outcome in outcomes)
+        done += len(outcomes)
+    way.close()
+
+
+def with_smtplib(port: int, letters: list[Delivery]) -> None:
+    with smtplib.SMTP(LOOPBACK, port) as way:
+        for letter in letters:
+            way.sendmail(letter.envelope.sender, letter.envelope.recipients, letter.content)
+
+
+def with_aiosmtplib(port: int, letters: list[Delivery]) -> None:
+    import aiosmtplib  # noqa: PLC0415 - a guest that may be missing
+
+    async def work() -> None:
+        async with aiosmtplib.SMTP(hostname=LOOPBACK, port=port, use_tls=False, start_tls=False) as way:
+            for letter in letters:
+                await way.sendmail(letter.envelope.sender, list(letter.envelope.recipients), letter.content)
+
+    asyncio.run(work())
+
+
+def with_smtp_source(port: int, letters: list[Delivery]) -> None:
+    program = shutil.which("smtp-source") or "/usr/sbin/smtp-source"
+    subprocess.run(
+        [
+            program,
+            "-d",
+            "-m",
+            str(len(letters)),
+            "-l",
+            str(len(CONTENT)),
+            "-f",
+            "ada@ada.example",
+            "-t",
+            "b@b.example",
+            f"{LOOPBACK}:{port}",
+        ],
+        check=True,
+        capture_output=True,
+    )
+
+
+def contestants() -> Iterator[tuple[str, Callable[[int, list[Delivery]], None]]]:
+    yield "smtplib", with_smtplib
+    with contextlib.suppress(ImportError):
+        import aiosmtplib  # noqa: F401, PLC0415 - only to see whether it is there
+
+        yield "aiosmtplib", with_aiosmtplib
+    if shutil.which("smtp-source") or Path("/usr/sbin/smtp-source").exists():
+        yield "smtp-source", with_smtp_source
+    for level in (0, 1, 2):
+        yield f"level {level}", lambda port, letters, level=level: session(port, letters, level)
+    for window in (16, 64):
+        yield f"window {window}", lambda port, letters, window=window: session(port, letters, "auto", window)
+
+
+def measure(
+    name: str, run: Callable[[int, list[Delivery]], None], port: int, count: int, *, budget: bool
+) -> tuple[float, float]:
+    """Return messages a second and CPU microseconds a message."""
+    slow = name in {"smtplib", "aiosmtplib", "smtp-source", "level 0", "level 1"} and budget
+    letters = deliveries(max(8, count // 8) if slow else count)
+    cpu, began = time.process_time(), time.perf_counter()
+    run(port, letters)
+    took, used = time.perf_counter() - began, time.process_time() - cpu
+    return len(letters) / took, used / len(letters) * 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--count", type=int, default=400)
+    parser.add_argument("--delay", type=float, nargs="*", default=[0, 10, 50], help="round trips in ms")
+    parser.add_argument(
+        "--server", choices=["sink", "postfix", "exim", "haraka", "opensmtpd", "aiosmtpd"], default="sink"
+    )
+    wishes = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        target = 0
+        if wishes.server != "sink":
+            from servers import SERVERS  # noqa: PLC0415 - the tests' servers, where they are installed
+
+            target = stack.enter_context(SERVERS[wishes.server]()).port
+        ports = multiprocessing.Queue()
+        delays = [delay for delay in wishes.delay if delay]
+        child = multiprocessing.Process(target=serving, args=(ports, delays, target), daemon=True)
+        child.start()
+        direct, *proxies = ports.get(timeout=10)
+        where = dict(zip(delays, proxies, strict=True)) | ({0: direct} if 0 in wishes.delay else {})
+        print(
+            f"{wishes.server}, {len(CONTENT)} bytes a letter, {wishes.rounds} rounds, {os.cpu_count()} cores"
+        )
+        for delay in sorted(where):
+            report(delay, where[delay], wishes)
+        child.terminate()
+
+
+def report(delay: float, port: int, wishes: argparse.Namespace) -> None:
+    rates: dict[str, list[float]] = {}
+    cpus: dict[str, list[float]] = {}
+    for _ in range(wishes.rounds):
+        for name, run in contestants():
+            rate, cpu = measure(name, run, port, wishes.count, budget=delay > 1)
+            rates.setdefault(name, []).append(rate)
+            cpus.setdefault(name, []).append(cpu)
+    base, base_cpu = statistics.median(rates["smtplib"]), statistics.median(cpus["smtplib"])
+    print(f"\nround trip {delay:g} ms        messages/s   to smtplib   CPU us/message   to smtplib")
+    for name, found in rates.items():
+        rate, cpu = statistics.median(found), statistics.median(cpus[name])
+        share = "" if name == "smtp-source" else f"{cpu:14.0f}{cpu / base_cpu:13.2f}"
+        print(f"  {name:16}{rate:16.0f}{rate / base:13.2f}{share}")
+
+
+if __name__ == "__main__":
+    main()
