@@ -10,7 +10,7 @@ from typing import Any
 
 import uvicorn
 
-from merge.errors import ConfigError, UsageError
+from merge.errors import UsageError
 from merge.preview.book import Open
 from merge.preview.live import Desk
 from merge.preview.server import HOST, Gate, application, new_token
@@ -30,7 +30,7 @@ def show(
 
     `ready` is given two addresses when the page can be opened: one to show, and one that works only once,
     for a browser's command line. `port` 0 is a free one. `folders` are watched while the campaign cannot
-    be opened. Raises ConfigError or UsageError when the campaign or the port cannot be used, and
+    be opened; what is wrong with it is told on the page. Raises UsageError when the port is taken, and
     KeyboardInterrupt when the person ends it.
     """
     asyncio.run(_show(open_campaign, port, folders, ready))
@@ -40,9 +40,6 @@ async def _show(
     open_campaign: Open, port: int, folders: Iterable[Path], ready: Callable[[str, str], None]
 ) -> None:
     desk = Desk(open_campaign, folders)
-    await desk.load()
-    if isinstance(desk.error, (ConfigError, UsageError)):
-        raise desk.error
     token = new_token()
     gate = application(desk, token)
 
@@ -51,15 +48,18 @@ async def _show(
         address = f"http://{HOST}:{at}"
         ready(f"{address}/{token}/", f"{address}{gate.door}")
 
-    watching = asyncio.create_task(desk.watch())
+    watching = asyncio.create_task(_follow(desk))
     try:
         await _Server(gate, port, started, desk.close).serve()
-    except SystemExit:
-        raise UsageError(f"port {port} is in use", hint="leave --port out: a free one is found") from None
     finally:
         desk.close()
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
+
+
+async def _follow(desk: Desk) -> None:
+    await desk.load()
+    await desk.watch()
 
 
 class _Server(uvicorn.Server):
@@ -90,7 +90,11 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
         """Listen, and tell at which port."""
-        await super().startup(sockets)
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            port = self.config.port
+            raise UsageError(f"port {port} is in use", hint="leave --port out: a free one is found") from None
         self._told_started(self.servers[0].sockets[0].getsockname()[1])
 
     async def shutdown(self, sockets: list[Any] | None = None) -> None:

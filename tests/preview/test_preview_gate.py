@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import re
 import signal
 import socket
+import subprocess
 
 import pytest
-from preview_kit import campaign, previewing
+from preview_kit import COMMAND, campaign, previewing
+
+from merge.preview.server import Gate
 
 
 def test_the_address_holds_a_token_that_cannot_be_guessed(preview):
@@ -35,7 +39,8 @@ def test_a_foreign_host_is_refused(preview, host):
 
 def test_two_hosts_are_refused(preview):
     with socket.create_connection(("127.0.0.1", preview.url.port), timeout=5) as line:
-        head = f"GET {preview.url.path}state HTTP/1.1\r\nHost: {preview.url.netloc}\r\nHost: evil.example\r\n\r\n"
+        hosts = f"Host: {preview.url.netloc}\r\nHost: evil.example\r\n"
+        head = f"GET {preview.url.path}state HTTP/1.1\r\n{hosts}\r\n"
         line.sendall(head.encode())
         assert re.match(rb"HTTP/1.1 4(00|21)", line.recv(100))
 
@@ -82,7 +87,10 @@ def test_the_page_itself_runs_no_inline_code(preview):
 
 
 def test_only_this_machine_is_listened_to(preview):
-    with pytest.raises(OSError), socket.create_connection(("127.0.0.2", preview.url.port), timeout=2):
+    with (
+        pytest.raises(ConnectionRefusedError),
+        socket.create_connection(("127.0.0.2", preview.url.port), timeout=2),
+    ):
         pass
 
 
@@ -105,11 +113,16 @@ def test_one_line_on_stdout_and_a_quiet_end(tmp_path):
     assert "Traceback" not in talk
 
 
+def test_a_polite_end_from_outside_is_quiet_too(tmp_path):
+    with previewing(campaign(tmp_path / "c")) as running:
+        running.until(lambda state: state.get("finished"))
+        running.process.send_signal(signal.SIGTERM)
+        _, talk = running.process.communicate(timeout=10)
+    assert running.process.returncode == 143
+    assert "error" not in talk
+
+
 def test_a_port_that_is_taken_is_said_so(tmp_path, preview):
-    import subprocess
-
-    from preview_kit import COMMAND
-
     folder = campaign(tmp_path / "c")
     done = subprocess.run(
         [*COMMAND, "preview", "--no-open", "--port", str(preview.url.port), str(folder)],
@@ -123,8 +136,6 @@ def test_a_port_that_is_taken_is_said_so(tmp_path, preview):
 
 
 def test_the_address_for_a_command_line_works_once():
-    from merge.preview.server import Gate
-
     gate = Gate(None, "token")
     gate.hosts = frozenset({"127.0.0.1:1"})
     door = gate.door
@@ -135,8 +146,6 @@ def test_the_address_for_a_command_line_works_once():
 
 
 def _status(gate, path):
-    import asyncio
-
     answers = []
 
     async def send(message):

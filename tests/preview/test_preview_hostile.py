@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import http.server
+import subprocess
 import threading
 import time
 
 import pytest
-from preview_kit import campaign, previewing
+from preview_kit import COMMAND, campaign, previewing
 
 EVIL = """\
 Subject: {{{{ first_name }}}}
 Content-Language: en
 
 <script>top.document.title = "owned"; new Image().src = "{there}/script"</script>
-<img src="{there}/image" alt="x" onload="fetch('{there}/onload')" onerror="fetch('{there}/onerror')">
+<img src="{there}/image" alt="x" onload="fetch('{there}/onload')"
+onerror="fetch('{there}/onerror')">
 <img src="data:image/png;base64,AA" alt="y" onerror="top.location = '{there}/top'">
-<link rel="stylesheet" href="{there}/style"><style>@import "{there}/import"; p {{ background: url({there}/css) }}
+<link rel="stylesheet" href="{there}/style">
+<style>@import "{there}/import"; p {{ background: url({there}/css) }}
 @font-face {{ font-family: f; src: url({there}/font) }} p {{ font-family: f }}</style>
 <iframe src="{there}/frame"></iframe><object data="{there}/object"></object><embed src="{there}/embed">
 <video src="{there}/video" autoplay></video><audio src="{there}/audio" autoplay></audio>
@@ -139,10 +142,6 @@ def test_a_letter_opened_by_itself_is_as_harmless(chromium, evil, there):
 
 
 def test_the_exported_page_does_nothing_either(chromium, evil, there, tmp_path):
-    import subprocess
-
-    from preview_kit import COMMAND
-
     out = tmp_path / "look.html"
     subprocess.run(
         [*COMMAND, "preview", "--out", str(out), str(evil.folder)], check=True, capture_output=True

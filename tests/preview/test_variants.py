@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from merge.model import Recipient
@@ -130,8 +132,6 @@ def test_the_letter_that_is_sent_knows_nothing_of_the_count(tmp_path):
 
 
 def test_a_thousand_rows_are_quick(tmp_path):
-    import time
-
     body = '{% if plan == "pro" %}A{% else %}B{% endif %}{{ name|default("x") }}'
     began = time.perf_counter()
     tally(tmp_path, body, [{"plan": "pro", "name": str(n)} for n in range(1000)])

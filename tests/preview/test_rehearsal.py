@@ -1,0 +1,195 @@
+"""A test reaches the tester, and can reach nobody else."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from datetime import UTC, datetime
+
+import pytest
+from aiosmtpd.controller import Controller
+from preview_kit import COMMAND, LETTER, PEOPLE, campaign, many
+
+from merge.campaign import Campaign
+from merge.carrier import Memory
+from merge.errors import CarrierError, ContentError
+from merge.model import Delivery, Envelope, Outcome, State
+from merge.rehearsal import OnlyTo, for_tester, letters_for, rehearse
+
+ME = "me@tester.example"
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def post(monkeypatch):
+    """A mail server that keeps what it gets, and says no to a subject with REFUSE."""
+    kept = []
+
+    class Keeping:
+        async def handle_DATA(self, server, session, envelope):  # noqa: N802 - the name is the library's
+            kept.append(envelope)
+            return "550 5.7.1 not today" if b"REFUSE" in envelope.content else "250 2.0.0 kept"
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    controller = Controller(Keeping(), hostname="127.0.0.1", port=port)
+    controller.start()
+    for name, value in (("HOST", "127.0.0.1"), ("PORT", str(port)), ("SECURITY", "none")):
+        monkeypatch.setenv(f"MERGEPOST_{name}", value)
+    yield kept
+    controller.stop()
+
+
+def run(folder, *arguments):
+    return subprocess.run(
+        [*COMMAND, "test", ME, str(folder), *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def made(folder, address=ME):
+    loaded = Campaign.load(folder)
+    return letters_for(address, loaded.parts, loaded.settings.letter, files=None, date=NOW)
+
+
+def delivery(*recipients):
+    return Delivery("k", 2, Envelope("a@b.example", recipients), b"x\r\n", "<1@b>", NOW, "d")
+
+
+def test_one_of_each_kind_goes_to_the_tester(tmp_path, post):
+    folder = campaign(tmp_path / "c")
+    done = run(folder)
+    assert done.returncode == 0, done.stderr
+    assert [envelope.rcpt_tos for envelope in post] == [[ME]] * 3
+    assert "3 of 3 test letters sent to me@tester.example (3 kinds of letter)" in done.stderr
+    assert "Nobody on the list got anything" in done.stderr
+    subjects = [envelope.content.split(b"Subject: ")[1].split(b"\r\n")[0] for envelope in post]
+    assert [subject[:14] for subject in subjects] == [b"[Test 1 of 3] ", b"[Test 2 of 3] ", b"[Test 3 of 3] "]
+
+
+def test_nothing_is_recorded(tmp_path, post):
+    folder = campaign(tmp_path / "c")
+    before = sorted(path.name for path in folder.iterdir())
+    run(folder)
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_a_list_and_a_letter_do_as_well(tmp_path, post):
+    folder = campaign(tmp_path / "c")
+    done = run(folder / "people.csv", str(folder / "letter.md"))
+    assert done.returncode == 0, done.stderr
+    assert len(post) == 3
+
+
+def test_no_one_of_the_list_stands_in_envelope_or_headers(tmp_path):
+    letter = LETTER.replace(
+        "Content-Language",
+        "Cc: boss@example.net\nBcc: archive@example.net\nUnsubscribe: https://x.example/u\nX-No",
+    )
+    letters, kinds = made(campaign(tmp_path / "c", letter))
+    assert (len(letters), kinds) == (3, 3)
+    for one in letters:
+        assert one.envelope.recipients == (ME,)
+        headers = dict(one.headers)
+        assert headers["To"] == ME
+        assert not {"Cc", "List-Unsubscribe", "List-Unsubscribe-Post"} & set(headers)
+        assert one.mailboxes["to"][0].address == ME
+        assert "example.net" not in repr(one.headers) + repr(one.mailboxes)
+
+
+def test_message_ids_are_its_own(tmp_path):
+    folder = campaign(tmp_path / "c")
+    ids = [letter.message_id for _ in range(2) for letter in made(folder)[0]]
+    assert len(set(ids)) == 6
+    sent = {letter.message_id for letter in Campaign.load(folder).letters()}
+    assert not sent & set(ids)
+
+
+def test_at_most_five_the_most_frequent_kinds(tmp_path):
+    letter = LETTER + "".join(f"\n{{% if city == 'City {n}' %}}{n}{{% endif %}}" for n in range(9))
+    letters, kinds = made(campaign(tmp_path / "c", letter, many(60)))
+    assert len(letters) == 5
+    assert kinds > 5
+
+
+def test_a_kind_whose_first_row_has_no_letter_is_shown_by_another(tmp_path):
+    people = PEOPLE.replace("ada@example.org", "not an address")
+    letters, _ = made(campaign(tmp_path / "c", people=people))
+    assert sorted(letter.row for letter in letters) == [3, 5, 6]
+
+
+@pytest.mark.parametrize(
+    "recipients",
+    [
+        ("ada@example.org",),
+        (ME, "ada@example.org"),
+        ("ada@example.org", ME),
+        (),
+        (ME, ME),
+        (f"{ME} ",),
+        (ME.upper(),),
+    ],
+)
+def test_the_way_out_refuses_every_other_envelope(recipients):
+    inner = Memory()
+    way = OnlyTo(ME, inner)
+    with pytest.raises(CarrierError, match="alone"):
+        way.offer(delivery(*recipients))
+    way.collect(0)
+    assert inner.accepted == []
+
+
+def test_the_way_out_takes_what_goes_to_the_tester():
+    inner = Memory()
+    way = OnlyTo(ME, inner)
+    way.offer(delivery(ME))
+    assert way.collect(0)[0].state is State.SENT
+    assert len(inner.accepted) == 1
+
+
+def test_a_letter_that_was_not_made_for_the_tester_stops_the_rehearsal(tmp_path):
+    loaded = Campaign.load(campaign(tmp_path / "c"))
+    real = list(loaded.letters())
+    inner = Memory()
+    with pytest.raises(CarrierError):
+        rehearse([for_tester(real[0], ME, 1, 2), real[1]], OnlyTo(ME, inner))
+    assert [kept.envelope.recipients for kept in inner.accepted] in ([], [(ME,)])
+
+
+def test_a_refusal_is_told_and_not_tried_again(tmp_path, post):
+    done = run(campaign(tmp_path / "c", LETTER.replace("Spring", "REFUSE")))
+    assert done.returncode == 3
+    assert len(post) == 3
+    assert "550 5.7.1" in done.stderr or "550 not today" in done.stderr
+    assert "0 of 3" in done.stderr
+
+
+def test_deferred_letters_are_not_tried_again():
+    asked = []
+
+    def answer(given):
+        asked.append(given)
+        return Outcome(given.key, given.row, State.DEFERRED, "RCPT", 451, "4.7.1", "later")
+
+    way = OnlyTo(ME, Memory(answer=answer))
+    way.offer(delivery(ME))
+    assert way.collect(0)[0].state is State.DEFERRED
+    assert len(asked) == 1
+
+
+def test_what_can_be_wrong_is_said(tmp_path, post, monkeypatch):
+    folder = campaign(tmp_path / "c", LETTER + "{{ nothing }}")
+    done = run(folder)
+    assert done.returncode == 1
+    assert "nothing" in done.stderr
+    bad = subprocess.run(
+        [*COMMAND, "test", "me at home", str(folder)], capture_output=True, text=True, check=False
+    )
+    assert bad.returncode == 1
+    monkeypatch.delenv("MERGEPOST_HOST")
+    assert run(campaign(tmp_path / "d")).returncode == 2
+    assert post == []
+
+
+def test_an_empty_list_has_nothing_to_try(tmp_path):
+    with pytest.raises(ContentError):
+        made(campaign(tmp_path / "c", people="email,first_name,plan,city\nnot an address,A,pro,B\n"))
