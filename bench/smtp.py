@@ -1,9 +1,9 @@
 """How fast is the session against what else one could pick? Messages a second, in one run; ratios count.
 
-    python bench/smtp.py [--rounds N] [--count N] [--delay MS ...] [--postfix]
+    python bench/smtp.py [--rounds N] [--count N] [--delay MS ...] [--server NAME]
 
-Letters of 10 kB, ready as bytes, go over one connection to a sink on loopback, behind a proxy that delays each
-direction by half the round trip. smtplib is one reused connection; aiosmtplib and Postfix's smtp-source take part
+Letters of 10 kB, ready as bytes, go over one connection to a sink on loopback, behind a proxy that delays
+each direction by half the round trip. smtplib is one reused connection; aiosmtplib and smtp-source take part
 where they are installed. Rounds are interleaved, so that what else the machine does hits everyone alike.
 """
 

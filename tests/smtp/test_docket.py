@@ -51,7 +51,7 @@ def test_doubt_is_no_answer():
     docket.add(delivery(3))
     case = docket.next()
     assert case is not None
-    case.outcome = outcome_of(case.delivery, State.FAILED, "RCPT", Reply(550, ("no",)), "r3@b.example")
+    case.outcome = outcome_of(case.delivery, State.FAILED, "RCPT", Reply(550, (b"no",)), "r3@b.example")
     assert docket.answered
     assert docket.next() is None
     assert docket.recall() == []
