@@ -184,80 +184,16 @@ def preview(
     no_color: NoColor = False,
 ) -> None:
     """Show the letters as they would arrive; send nothing."""
+    from merge import showing  # noqa: PLC0415 - keeps --help quick
+
     with _screen(quiet=quiet, no_color=no_color) as console:
-        if out or eml or mbox:
-            _export(console, paths, out, eml, mbox, _rows(rows), all_rows=all_rows)
+        files = showing.Files(out, eml, mbox, _rows(rows), all_rows)
+        if files.any:
+            showing.in_files(console, _campaign(paths), files)
+        elif rows or all_rows:
+            raise UsageError("--rows and --all-rows are for --out, --eml and --mbox")
         else:
-            if rows or all_rows:
-                raise UsageError("--rows and --all-rows are for --out, --eml and --mbox")
-            _look(console, paths, port, browser=not no_open)
-
-
-def _export(
-    console: Console,
-    paths: list[Path] | None,
-    out: Path | None,
-    eml: Path | None,
-    mbox: Path | None,
-    rows: range | None,
-    *,
-    all_rows: bool,
-) -> None:
-    """Write the letters to files instead of showing them."""
-    from merge.plan import refusal  # noqa: PLC0415 - keeps --help quick
-    from merge.preview.approval import write_approval  # noqa: PLC0415 - likewise
-    from merge.preview.book import Book  # noqa: PLC0415 - likewise
-    from merge.preview.export import write_eml, write_mbox  # noqa: PLC0415 - likewise
-    from merge.preview.survey import Survey  # noqa: PLC0415 - likewise
-    from merge.words import count  # noqa: PLC0415 - likewise
-
-    campaign = _campaign(paths)
-    book = Book(lambda: campaign)
-    survey = Survey(len(book.people))
-    found = survey.look(book, lambda: campaign)
-    if found.refuses_letter:
-        raise refusal(campaign.settings.list_name, found)
-    written = 0
-    if out:
-        written = write_approval(book, survey, out, rows=rows, all_rows=all_rows)
-        console.data(str(out))
-    if eml:
-        written = write_eml(campaign.letters(rows), eml)
-        console.data(str(eml))
-    if mbox:
-        written = write_mbox(campaign.letters(rows), mbox)
-        console.data(str(mbox))
-    console.talk([f"{count(written, 'letter')}, fingerprint {found.fingerprint}. Nothing was sent."])
-    if found.invalid:
-        console.talk([f"{count(found.invalid, 'row')} can't be sent: mergepost check"])
-
-
-def _look(console: Console, paths: list[Path] | None, port: int, *, browser: bool) -> None:
-    """Serve the preview until Ctrl-C."""
-    import threading  # noqa: PLC0415 - keeps --help quick
-    import webbrowser  # noqa: PLC0415 - likewise
-
-    from merge.preview.show import show  # noqa: PLC0415 - likewise
-
-    def ready(address: str, once: str) -> None:
-        console.data(address)
-        console.talk(
-            ["The letters are at this address, on this machine only; nothing is sent. Ctrl-C ends it."]
-        )
-        if browser and _has_screen():
-            threading.Thread(target=webbrowser.open, args=(once,), daemon=True).start()
-
-    first = _campaign(paths)
-    try:
-        show(lambda: _campaign(paths), port=port, folders=[first.settings.folder], ready=ready)
-    except KeyboardInterrupt:
-        console.talk(["", "The preview has ended. Nothing was sent."])
-
-
-def _has_screen() -> bool:
-    """Whether a browser would open in a window; one that runs in the terminal would take it over."""
-    graphical = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    return sys.platform in ("win32", "darwin") or bool(graphical)
+            showing.in_browser(console, lambda: _campaign(paths), port, browser=not no_open)
 
 
 @app.command("test")
