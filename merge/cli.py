@@ -75,7 +75,7 @@ def _screen(*, quiet: bool, no_color: bool) -> Iterator[Console]:
         console.error(error)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
-        console.insist(["", "Stopped. Nothing was sent."])
+        console.insist(["", f"Stopped. {console.standing}"])
         raise typer.Exit(128 + signal.SIGINT) from None
     except StoppedNow as stopped:
         console.insist(["", "Stopped at once. What was in flight is uncertain: mergepost status"])
@@ -142,9 +142,9 @@ def check(
     no_color: NoColor = False,
 ) -> None:
     """List every problem with list, letter and attachments; send nothing."""
-    from merge import screens  # noqa: PLC0415 - keeps --help quick
-
     with _screen(quiet=quiet, no_color=no_color) as console:
+        from merge import screens  # noqa: PLC0415 - keeps --help quick
+
         campaign = _campaign(paths)
         found = campaign.findings()
         settings = campaign.settings
@@ -205,10 +205,11 @@ def rehearse(
     no_color: NoColor = False,
 ) -> None:
     """Send one of each kind of letter, at most five, to ADDRESS and to nobody else."""
-    from merge import screens  # noqa: PLC0415 - keeps --help quick
-    from merge.console import Conversation  # noqa: PLC0415 - likewise
-
     with _screen(quiet=quiet, no_color=no_color) as console:
+        from merge import screens  # noqa: PLC0415 - keeps --help quick
+        from merge.console import Conversation  # noqa: PLC0415 - likewise
+
+        console.standing = "Nobody on the list got anything."
         campaign = _campaign(paths)
         conversation = Conversation(
             console, confirm=None, ask_nothing=no_input, progress="none", sandbox=False
@@ -266,10 +267,10 @@ def send(
     no_color: NoColor = False,
 ) -> None:
     """Check, show the plan, ask, send, sum up. Run again to go on where it stopped."""
-    from merge import screens  # noqa: PLC0415 - keeps --help quick
-    from merge.console import Conversation  # noqa: PLC0415 - likewise
-
     with _screen(quiet=quiet, no_color=no_color) as console:
+        from merge import screens  # noqa: PLC0415 - keeps --help quick
+        from merge.console import Conversation  # noqa: PLC0415 - likewise
+
         campaign = _campaign(paths)
         conversation = Conversation(
             console,
@@ -299,6 +300,7 @@ def send(
         if dry_run:
             console.data(screens.would_send(summary))
             raise typer.Exit
+        console.standing = _ON_RECORD
         if summary.ending and summary.ending.stopped:
             console.error(summary.ending.stopped)
         if summary.unwritten:
@@ -322,9 +324,9 @@ def status(
     no_color: NoColor = False,
 ) -> None:
     """Tell what happened, and what to do next."""
-    from merge import report, screens  # noqa: PLC0415 - keeps --help quick
-
     with _screen(quiet=quiet, no_color=no_color) as console:
+        from merge import report, screens  # noqa: PLC0415 - keeps --help quick
+
         campaign = _campaign(paths)
         if forget:
             number = campaign.forget()

@@ -31,10 +31,14 @@ Progress = Literal["bar", "plain", "none"]
 
 
 class Console:
-    """A person's terminal, or the pipe that stands in its place."""
+    """A person's terminal, or the pipe that stands in its place.
+
+    `standing` is what to say of the campaign when the person stops the command now.
+    """
 
     def __init__(self, clock: Clock, *, quiet: bool = False, no_color: bool = False) -> None:
         self.clock = clock
+        self.standing = "Nothing was sent."
         self._quiet = quiet
         self._color = (
             sys.stderr.isatty()
