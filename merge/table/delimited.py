@@ -20,6 +20,7 @@ from merge.table.values import Block, ListOptions, Note
 T = TypeVar("T")
 
 _BLOCK = 5_000
+_BLOCK_CELLS = 200_000
 _LONGEST_LINE = 1 << 20
 _MOST_COLUMNS = 16_384
 _DELIMITERS = (",", ";", "\t", "|")
@@ -99,7 +100,7 @@ class Delimited:
                     na_filter=False,
                     keep_default_na=False,
                     skip_blank_lines=False,
-                    chunksize=_BLOCK,
+                    chunksize=max(1, min(_BLOCK, _BLOCK_CELLS // width)),
                     engine="c",
                 )
                 for frame in frames:

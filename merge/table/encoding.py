@@ -13,6 +13,7 @@ from merge.errors import ListError, Problem
 
 CHUNK = 1 << 18
 _SAMPLE = 1 << 16
+_LONGEST_LINE = 1 << 20
 _LONGEST_SIGN = 2
 """How many bytes UTF-8 takes for a character of those that are looked for, but for its last."""
 
@@ -145,7 +146,7 @@ def _without_bom(start: bytes) -> str:
 
 def _lines_beyond_ascii(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
     stream.seek(0)
-    for number, line in enumerate(stream, 1):
+    for number, line in enumerate(iter(lambda: stream.readline(_LONGEST_LINE), b""), 1):
         if not line.isascii():
             yield number, line
 

@@ -30,7 +30,8 @@ class Heading:
 
     `index` counts from 0 in the block that was searched. `width` is the number of its cells, `named_width`
     without the nameless ones at its end. `places` are the positions of the columns whose cells can be had
-    by name, `names` those names; `email` and `id` are positions as well.
+    by name, `names` those names; `labels` are what messages call each column. `email` and `id` are
+    positions as well.
     """
 
     index: int
@@ -39,14 +40,10 @@ class Heading:
     named_width: int
     places: tuple[int, ...]
     names: tuple[str, ...]
+    labels: tuple[str, ...]
     email: int
     id: int | None
     problems: tuple[Problem, ...]
-
-    def name_at(self, place: int) -> str:
-        """Return what to call a column in a message."""
-        by_place = dict(zip(self.places, self.names, strict=True))
-        return by_place.get(place) or f"column {letters(place)}"
 
 
 def find_heading(head: list[list[str]], options: ListOptions, file: str) -> Heading:
@@ -81,6 +78,7 @@ def find_heading(head: list[list[str]], options: ListOptions, file: str) -> Head
         max(place for place, name in enumerate(names) if name) + 1,
         places,
         tuple(names[place] for place in places),
+        tuple(name or f"column {letters(place)}" for place, name in enumerate(names)),
         email,
         id_,
         tuple(_remarks(head, index, names, sample, options, file)),

@@ -113,7 +113,7 @@ class Table:
         """Return the remark on a cell with the name of its column."""
         if note.column is None:
             return note.problem
-        return replace(note.problem, field=self._heading.name_at(note.column))
+        return replace(note.problem, field=self._heading.labels[note.column])
 
     def _ragged(self, row: Irregular, problem: ProblemMaker) -> Iterator[Problem]:
         width = self._heading.width
@@ -132,7 +132,9 @@ class Table:
     def _spots(self, row: Sequence[str], problem: ProblemMaker) -> Iterator[Problem]:
         """Yield what a person can't see in the cells of a row, or would not want in a letter."""
         for place, cell in enumerate(row):
-            name = self._heading.name_at(place)
+            if cell == cell.strip() and len(cell) <= LONGEST_CELL and not _UNSEEN.search(cell):
+                continue
+            name = self._heading.labels[place]
             remark = partial(problem, field=name, value=cell[:_SHOWN])
             if len(cell) > LONGEST_CELL:
                 yield remark("error", "cell", f"{name} is longer than {LONGEST_CELL:,} characters")
@@ -141,7 +143,7 @@ class Table:
                 yield remark("error", "cell", message, hint="delete it in the list")
             elif unseen := _UNSEEN.findall(cell):
                 yield remark("warning", "invisible", f"{name} holds {_described(unseen)}")
-            elif cell != cell.strip() and cell.strip():
+            elif cell.strip():
                 yield remark("warning", "blanks", f"{name} has blanks at its edge")
 
 

@@ -48,6 +48,9 @@ class Workbook:
             self._texts(column, frame[name].tolist()) for column, name in enumerate(frame.columns)
         ]
         rows = len(frame)
+        if not rows and self._around.others:
+            hint = f'another one: sheet = "{self._around.others[0]}" in campaign.toml'
+            raise ListError(f"sheet {self._around.sheet} of {file} is empty", hint=hint)
         known = {**self._around.texts, **dict.fromkeys(self._around.errors, "")}
         for (row, column), text in known.items():
             if row < rows and column < len(self._columns):
@@ -108,8 +111,8 @@ def _frame(content: bytes, sheet: str, file: str) -> pd.DataFrame:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            book = pd.ExcelFile(io.BytesIO(content), engine="calamine")
-            return book.parse(sheet, header=None, dtype=object, na_filter=False, keep_default_na=False)
+            with pd.ExcelFile(io.BytesIO(content), engine="calamine") as book:
+                return book.parse(sheet, header=None, dtype=object, na_filter=False, keep_default_na=False)
     except BaseException as error:
         # A panic of calamine's Rust code arrives as an exception that is no Exception.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
