@@ -482,6 +482,20 @@ REFUSED = {
         {},
         ["is refused", "900,000 rows and 702 columns"],
     ),
+    "wide cell after rows out of order": (
+        raw_xlsx(
+            worksheet(
+                "".join(
+                    f'<row r="{n}"><c r="A{n}"><v>1</v></c></row>'
+                    for first in (100_000, 900_000)
+                    for n in range(first, first + 30_000)
+                )
+                + '<row r="1"><c r="AD1"><v>1</v></c></row>',
+            ),
+        ),
+        {},
+        ["is refused", "929,999 rows and 30 columns"],
+    ),
     "sheet xml in utf-16": (raw_xlsx(worksheet("<row/>").encode("utf-16")), {}, ["no plain XML"]),
     "zip bomb": (raw_xlsx(worksheet(" " * 30_000_000)), {}, ["is refused", "unpacks to more than"]),
     "bomb of strings": (
