@@ -79,10 +79,13 @@ class Journal(View):
         running = is_held(path)
         database = Database.looking(path, FORMAT)
         try:
-            return View(database, edition, running=running) if database.check_version() else None
+            if database.check_version():
+                return View(database, edition, running=running)
         except BaseException:
             database.close()
             raise
+        database.close()
+        return None
 
     def close(self) -> None:
         """Let go of the file, then of the campaign."""

@@ -48,8 +48,7 @@ def let_go(disk: Disk, end: int) -> list[str]:
     return [key for mark in disk.marks(end) if mark[0] == "settled" for key in mark[1:]]
 
 
-@pytest.mark.parametrize("window", [1, 3])
-@pytest.mark.parametrize("policy", [None, "again"])
+@pytest.mark.parametrize(("policy", "window"), [(None, 1), (None, 3), ("again", 1)])
 @pytest.mark.parametrize("loss", ["kill", "power"])
 @pytest.mark.parametrize("fate", FATES)
 def test_nobody_twice_nobody_skipped(

@@ -159,7 +159,7 @@ def look_at_what_cannot_be_written(path: Path) -> None:
         enrol(journal, ["a"])
     path.chmod(0o644)
     script = textwrap.dedent("""
-        import os, sys
+        import os, sys, urllib.parse  # nothing can be imported later, as another user
         from pathlib import Path
         from merge.clock import TestClock
         from merge.errors import JournalError
