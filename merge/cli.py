@@ -88,7 +88,7 @@ def _screen(*, quiet: bool, no_color: bool) -> Iterator[Console]:
         if os.environ.get("MERGEPOST_TRACEBACK"):
             raise
         if isinstance(error, OSError) and error.filename:
-            console.error(CarrierError(f"{error.filename}: {error.strerror}", hint=_ON_RECORD))
+            console.error(CarrierError(f"{error.filename}: {error.strerror}"))
             raise typer.Exit(CarrierError.exit_code) from None
         console.insist(
             [

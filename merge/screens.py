@@ -19,6 +19,7 @@ from merge.model import Record, State
 from merge.plan import Proposal
 from merge.rehearsal import Rehearsal
 from merge.sending import Summary
+from merge.starter import STARTER_ADDRESS
 from merge.words import column, count, duration, moment, plain, size, width
 
 _SHOWN_PER_KIND = 10
@@ -152,9 +153,9 @@ def plan(
     ]
     if past:
         lines.append(f"  {'':12} {'   '.join(past)}")
-    lines += [f"  {'note':12} {note}" for note in _notes(proposal)]
-    place = way.place if way else "no mail server yet: campaign.toml has no account"
-    via = "the sandbox: nothing leaves this machine" if sandbox else f"via {plain(place)}"
+    lines += [f"  {'note':12} {note}" for note in _notes(proposal, settings)]
+    via = f"via {plain(way.place)}" if way else "no mail server yet: campaign.toml has no account"
+    via = "the sandbox: nothing leaves this machine" if sandbox else via
     limits = None if sandbox else pace_of(settings, way)
     lines.append(f"  {'from':12} {plain(settings.sender or 'as the letter says')}   {via}")
     lines.append(f"  {'pace':12} {pace(limits, proposal.seconds, now)}")
@@ -177,9 +178,11 @@ def _to_send(proposal: Proposal) -> str:
     return f"{proposal.tries:,} of {proposal.ready:,} to send in this run"
 
 
-def _notes(proposal: Proposal) -> list[str]:
+def _notes(proposal: Proposal, settings: Settings) -> list[str]:
     record = proposal.record
     notes = []
+    if STARTER_ADDRESS in settings.sender:
+        notes.append("from is still the example of a new campaign: put your own into campaign.toml")
     if proposal.goes_on and record.new:
         notes.append(f"{count(record.new, 'row')} new since the last run")
     if record.changed:

@@ -8,11 +8,14 @@ from pathlib import Path
 
 from merge.errors import UsageError
 
+STARTER_ADDRESS = "you@example.org"
+"""The sender of a campaign that nobody has touched yet."""
+
 _IGNORED = "# personal data: not for a repository\njournal.db*\nresults.csv\nsandbox/\n"
 _CAMPAIGN = """\
 list = "{list}"
 letter = "{letter}"
-from = "Your Name <you@example.org>"
+from = "Your Name <{sender}>"
 
 # Through which server? Uncomment and fill in; see docs/how-to.md.
 # [account]
@@ -51,6 +54,7 @@ def make(folder: Path, letter: str) -> list[str]:
     if "campaign.toml" not in written:
         names = {path.name for path in starter.iterdir()}
         text = _CAMPAIGN.format(
+            sender=STARTER_ADDRESS,
             list=next(name for name in sorted(names) if name.startswith("people.")),
             letter=next(name for name in sorted(names) if name.startswith("letter.")),
         )
