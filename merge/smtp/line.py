@@ -184,7 +184,7 @@ class Line:
             )
             self.habits.line_ended(self.carried, told=told)
         run = Run.RECONNECT if verdict.run is Run.GO_ON else verdict.run
-        end = Hangup(run, reason, verdict.hint, verdict.least, verdict.tries, stage)
+        end = Hangup(run, reason, verdict.hint, verdict.least, verdict.tries, stage, verdict.slow)
         raise Over(end, polite=polite and not reply.closing, told=True)
 
     def quit(self) -> Talk:

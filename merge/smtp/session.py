@@ -18,32 +18,15 @@ from merge.model import Delivery, Outcome, State
 from merge.smtp import command
 from merge.smtp.again import SCHEDULE, Again, Exhausted
 from merge.smtp.auth import Credentials
+from merge.smtp.deeds import Hands
 from merge.smtp.dialogue import Dialogue
-from merge.smtp.docket import Docket, Phase
+from merge.smtp.docket import Docket
 from merge.smtp.line import LOCK_STEP, RIDING, WINDOWED, Habits, Line, Over
-from merge.smtp.meaning import NOOP, QUIT, RSET, Run
+from merge.smtp.meaning import NOOP, RSET, Run
 from merge.smtp.opening import Terms
-from merge.smtp.steps import (
-    Commit,
-    Deadlines,
-    Done,
-    Event,
-    Handshake,
-    Hangup,
-    Idle,
-    Leave,
-    Lost,
-    Read,
-    Refill,
-    Step,
-    Tick,
-    Unread,
-    Write,
-)
-from merge.smtp.wire import CHUNK, Broken, Clock, Security, UnknownName, Wire
-
-SLICE = 0.25
-"""How long, in seconds, a wait may last before an interrupt is seen."""
+from merge.smtp.steps import Deadlines, Event, Hangup, Idle, Leave, Lost, Step
+from merge.smtp.throttle import Throttle
+from merge.smtp.wire import Broken, Clock, Security, UnknownName, Wire
 
 Secret = Callable[[], str]
 """Gives a password or a token when it is needed, and only then."""
@@ -145,8 +128,8 @@ class Session:
         self._reached = False  # a line was had at least once
         self._answered = False  # a row got its answer since the last loss
         self._tries: dict[str, int] = {}
-        self._due: tuple[Step | None, float] = (None, 0.0)
-        self._overdue: Step | None = None
+        self._throttle = Throttle()
+        self._hands = Hands(clock, self._deadlines, self._docket, record=self._record, secure=self._secure)
         self._closed: MergeError | None = None
 
     # The carrier's contract
@@ -160,7 +143,11 @@ class Session:
 
     @property
     def room(self) -> int:
-        """How many more deliveries may be offered now."""
+        """How many more deliveries may be offered now; none as long as the server wants us slower."""
+        if self._throttle.wait(self._clock.monotonic()):
+            return 0
+        if self._throttle.gap:
+            return 0 if len(self._docket) else 1
         most = {LOCK_STEP: 1, RIDING: 2, WINDOWED: self._habits.window}.get(self.level, 1)
         return max(0, most - len(self._docket))
 
@@ -168,6 +155,7 @@ class Session:
         """Take a delivery. Raises AddressError or SealError for what must never reach the wire."""
         command.check(delivery)
         self._docket.add(delivery)
+        self._throttle.offered(self._clock.monotonic())
 
     def collect(self, patience: float) -> Sequence[Outcome]:
         """Work until an outcome is known; with nothing to do, wait `patience` seconds at most.
@@ -199,7 +187,7 @@ class Session:
             if dialogue is not None and isinstance(dialogue.step, Idle):
                 dialogue.resume(Leave())
                 while not isinstance(dialogue.step, Hangup):
-                    dialogue.resume(self._perform(dialogue.step, patience=0.0) or Lost("was left"))
+                    dialogue.resume(self._perform(dialogue.step, math.inf) or Lost("was left"))
         except (MergeError, OSError):
             pass  # nothing that happens to a line after its last answer matters
         finally:
@@ -268,7 +256,7 @@ class Session:
         while not dialogue.opened:
             if isinstance(dialogue.step, Hangup):
                 raise self._error(dialogue.step.reason, dialogue.step.hint)
-            if (event := self._perform(dialogue.step, patience=0.0)) is None:
+            if (event := self._perform(dialogue.step, math.inf)) is None:
                 raise self._error("was not waited for: interrupted")
             dialogue.resume(event)
         return dialogue
@@ -278,7 +266,7 @@ class Session:
     def _collect(self, patience: float) -> Sequence[Outcome]:
         while True:
             if outcomes := self._docket.known():
-                self._answered |= any(outcome.state is not State.UNCERTAIN for outcome in outcomes)
+                self._learn(outcomes)
                 return outcomes
             if self._closed is not None:
                 raise self._closed
@@ -294,145 +282,36 @@ class Session:
             step = self._dialogue.step
             if isinstance(step, Hangup):
                 self._hung_up(step)
-            elif (event := self._perform(step, patience)) is None:
+            elif (event := self._perform(step, self._hurry(step, patience))) is None:
                 return ()
             else:
                 self._dialogue.resume(event)
 
+    def _learn(self, outcomes: Sequence[Outcome]) -> None:
+        """Draw from outcomes what they say of the line and of the pace."""
+        self._answered |= any(outcome.state is not State.UNCERTAIN for outcome in outcomes)
+        for outcome in outcomes:
+            if outcome.state is State.SENT:
+                self._throttle.accepted()
+
+    def _hurry(self, step: Step, patience: float) -> float:
+        """Return how long a step may last: the caller's patience counts only where no row depends on it."""
+        opened = self._dialogue is not None and self._dialogue.opened
+        waits = isinstance(step, Idle) or (opened and not self._docket.pending)
+        return patience if waits else math.inf
+
     def _perform(self, step: Step, patience: float) -> Event | None:
         """Do one step. None: the patience, or the run, ended first; the step is still to be done."""
-        event: Event | None = None
-        try:
-            wire = self._line()
-            match step:
-                case Read():
-                    event = self._read(wire, step, patience)
-                case Idle():
-                    event = self._idle(wire, step, patience)
-                case Write():
-                    event = _waiting(wire) or self._write(wire, step.data, stop_early=step.body)
-                case Commit():
-                    event = _waiting(wire) or self._commit(wire, step)
-                case Refill():
-                    event = Done()
-                case Handshake():
-                    event = _waiting(wire) or self._handshake(wire)
-        except Broken as broken:
-            event = Lost(broken.message)
-        return event
+        wire = self._wire
+        return Lost("closed the connection") if wire is None else self._hands.do(step, wire, patience)
 
-    def _handshake(self, wire: Wire) -> Event:
-        wire.handshake(self._trust(), self._deadlines.handshake)
-        return Done()
-
-    def _idle(self, wire: Wire, step: Idle, patience: float) -> Event | None:
-        if self._docket.pending:
-            return _waiting(wire) or Done()
-        until = self._until(step, step.seconds)
-        while True:
-            if (event := _waiting(wire)) is not None:
-                return event
-            left = until - self._clock.monotonic()
-            if left <= 0:
-                return Tick()
-            if patience <= 0 or self._clock.interrupted:
-                return None
-            wait = min(SLICE, patience, left)
-            wire.wait(wait)
-            patience -= wait
-
-    def _read(self, wire: Wire, step: Read, patience: float) -> Event | None:
-        until = self._until(step, step.seconds)
-        if self._overdue is step:
-            return Lost(f"gave no complete answer to {step.stage} in {step.seconds:g} s")
-        data = None
-        while data is None:
-            left = until - self._clock.monotonic()
-            wait = left if self._docket.doubtful else min(SLICE, left)
-            if wire.wait(wait):
-                data = wire.receive()
-            elif left <= 0:
-                return Lost(f"gave no complete answer to {step.stage} in {step.seconds:g} s")
-            elif not self._docket.doubtful:
-                patience -= wait
-                if self._clock.interrupted or (patience <= 0 and self._wholly_idle(step)):
-                    return None
-        if self._clock.monotonic() >= until:
-            self._overdue = step  # what has come is heard; what has not is too late
-        return Done(data) if data else Lost("closed the connection")
-
-    def _wholly_idle(self, step: Read) -> bool:
-        """Whether a reply is awaited that no row depends on."""
-        opened = self._dialogue is not None and self._dialogue.opened
-        return opened and not self._docket.pending and step.stage != QUIT
-
-    def _commit(self, wire: Wire, step: Commit) -> Event:
-        deliveries = [case.delivery for case in step.cases]
+    def _record(self, deliveries: Sequence[Delivery]) -> None:
+        """Say that these are about to be committed, by the hook that fits."""
         if self._before_commits is not None and (len(deliveries) > 1 or self._before_commit is None):
             self._before_commits(deliveries)
         elif self._before_commit is not None:
             for delivery in deliveries:
                 self._before_commit(delivery)
-        for case in step.cases:
-            case.phase = Phase.DOUBTFUL
-        handed = 0
-
-        def handing(end: int) -> None:
-            nonlocal handed
-            handed = end
-
-        # The disk took its time: look again.
-        event = _waiting(wire) or self._write(wire, step.data, handing=handing)
-        for case, end in zip(step.cases, step.ends, strict=True):
-            if handed < end:
-                case.phase = Phase.BEGUN  # its last byte never left this program
-        return event
-
-    def _write(
-        self,
-        wire: Wire,
-        data: bytes,
-        *,
-        stop_early: bool = False,
-        handing: Callable[[int], None] = lambda _: None,
-    ) -> Event:
-        """Write it all, reading meanwhile: two full buffers would wait for each other for ever.
-
-        `handing` is told, before each attempt, up to which offset the bytes may have left after it.
-        """
-        view, done, heard = memoryview(data), 0, bytearray()
-        stalled = self._clock.monotonic() + self._deadlines.block
-        try:
-            while done < len(view):
-                piece = view[done : done + CHUNK]
-                handing(done + len(piece))
-                taken = wire.send(piece)
-                done += taken
-                if done == len(view):
-                    break
-                if taken:
-                    stalled = self._clock.monotonic() + self._deadlines.block
-                elif self._clock.monotonic() >= stalled:
-                    return Lost(
-                        f"took nothing more of the message for {self._deadlines.block:g} s", bytes(heard)
-                    )
-                else:
-                    wire.wait(SLICE, write=True)
-                if (more := wire.receive()) is not None:
-                    heard += more
-                    if not more:
-                        return Lost("closed the connection", bytes(heard))
-                    if stop_early:
-                        return Unread(bytes(heard))
-        except Broken as broken:
-            return Lost(broken.message, bytes(heard) + _rest(wire))
-        return Done(bytes(heard))
-
-    def _until(self, step: Step, seconds: float) -> float:
-        """Return the moment at which this step's time is up; the same step keeps its moment."""
-        if self._due[0] is not step:
-            self._due = (step, self._clock.monotonic() + seconds)
-        return self._due[1]
 
     # Lines
 
@@ -441,10 +320,10 @@ class Session:
             raise Broken("closed the connection")
         return self._wire
 
-    def _trust(self) -> Security:
+    def _secure(self, wire: Wire) -> None:
         if self._security is None:
             self._security = Security(self._account.host)
-        return self._security
+        wire.handshake(self._security, self._deadlines.handshake)
 
     def _connect(self) -> Dialogue:
         """Take a new line. Raises CarrierError, Broken."""
@@ -453,7 +332,7 @@ class Session:
         wire.connect(self._deadlines.connect)
         self._reached = True
         if account.security == "tls":
-            wire.handshake(self._trust(), self._deadlines.handshake)
+            self._secure(wire)
         password = self._password if account.password is not None else None
         credentials = Credentials(account.user, password, account.token, account.host, account.port)
         terms = Terms(
@@ -503,6 +382,9 @@ class Session:
     def _hung_up(self, end: Hangup) -> None:
         """Close a line that has ended, and decide what that means for the run."""
         self._drop(f"the server {end.reason}")
+        if end.slow:
+            self._throttle.complained()
+            self._tell(f"The server finds us too fast: now one message in {self._throttle.gap:.0f} s.")
         if end.run is Run.GO_ON:
             return
         if end.run is Run.STOP:
@@ -538,22 +420,3 @@ class Session:
 
     def _error(self, reason: str, hint: str = "") -> CarrierError:
         return CarrierError(f"{self._account.host}:{self._account.port} {reason}", hint=hint)
-
-
-def _waiting(wire: Wire) -> Event | None:
-    """Look for what has arrived unasked."""
-    data = wire.receive()
-    if data is None:
-        return None
-    return Unread(data) if data else Lost("closed the connection")
-
-
-def _rest(wire: Wire) -> bytes:
-    """Return what can still be read of a line that broke: often the server's reason."""
-    rest = b""
-    try:
-        while data := wire.receive():
-            rest += data
-    except Broken:
-        pass
-    return rest

@@ -102,7 +102,7 @@ class Hangup:
     """Close the line. `run` says what then; GO_ON means: take another at once, nothing was lost.
 
     `reason` is a predicate, the server its subject. `least` and `tries` are those of the Verdict; tries are
-    counted by `stage`.
+    counted by `stage`. `slow`: the server finds us too fast.
     """
 
     run: Run
@@ -111,6 +111,7 @@ class Hangup:
     least: float = 0.0
     tries: int = 0
     stage: str = ""
+    slow: bool = False
 
 
 Step: TypeAlias = Write | Commit | Read | Handshake | Idle | Refill | Hangup

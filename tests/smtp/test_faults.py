@@ -19,6 +19,7 @@ from sending import QUICK, account, send
 from merge.errors import AddressError, CarrierError, ConfigError, JournalError, SealError
 from merge.smtp.session import Account, Session
 from merge.smtp.steps import Deadlines, Unread, Write
+from merge.smtp.throttle import Throttle
 
 PIPES = ("PIPELINING",)
 
@@ -1170,3 +1171,50 @@ def test_an_account_shows_no_secret():
     text = repr(Account("h", 25, user="ada", password=lambda: "secret", token=lambda: "token"))
     assert "secret" not in text
     assert "lambda" not in text
+
+
+def test_a_server_that_finds_us_too_fast_gets_less():
+    def fast(peer: Peer) -> None:
+        peer.hello(*PIPES)
+        peer.envelope()
+        peer.message()
+        peer.say("250 ok")
+        peer.line()
+        peer.say("421 4.7.0 Try again later, unusual rate of mail")
+
+    told: list[str] = []
+    with Server(fast, good()) as server:
+        session = Session(account(server), clock=Told(), tell=told.append, deadlines=QUICK)
+        session.offer(delivery(1))
+        session.offer(delivery(2))
+        assert [o.row for o in session.collect(1)] == [1]
+        assert [o.row for o in session.collect(1)] == [2]
+        assert session._clock.slept, "it pauses, though a row was answered"
+        assert session.room == 0
+        time.sleep(1.0)
+        assert session.room == 1
+        session.close()
+    assert any("too fast" in line for line in told)
+
+
+def test_throttle_doubles_and_recovers():
+    throttle = Throttle()
+    for moment in range(30):
+        throttle.offered(moment * 3.0)
+    assert throttle.wait(87.0) == 0
+    throttle.complained()
+    assert 5 < throttle.gap < 6.1
+    assert throttle.wait(87.0) == pytest.approx(throttle.gap)
+    assert throttle.wait(87.0 + throttle.gap) == 0
+    once = throttle.gap
+    throttle.complained()
+    assert throttle.gap == pytest.approx(2 * once)
+    gaps = []
+    while throttle.gap:
+        throttle.accepted()
+        gaps.append(throttle.gap)
+    assert gaps == sorted(gaps, reverse=True)
+    assert 40 <= len(gaps) <= 101
+    for _ in range(30):
+        throttle.complained()
+    assert throttle.gap == 300
