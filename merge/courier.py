@@ -365,7 +365,6 @@ class _Trip:
         except JournalError:
             self.unrecorded.append(outcome)
             raise
-        self._land(outcome.key, tried=True)
         self.tally[State.DEFERRED] -= later.counted
         self.tally[outcome.state] += 1
         if due is not None:
@@ -374,6 +373,7 @@ class _Trip:
                 _Later(self.clock.monotonic() + due - self.clock.now(), later.place, again, counted=True)
             )
         self.watch.outcome(outcome, attempts, due)
+        self._land(outcome.key, tried=True)
         if why := self.brake.see(outcome):
             raise CarrierError(
                 f"stopped, because {why}",
@@ -400,9 +400,10 @@ class _Trip:
             self._lose(key)
 
     def _withdraw(self, key: str) -> None:
-        self._land(key, tried=False)
+        """Put a row back that the carrier gave back."""
         try:
             self.journal.withdraw(key)
+            self._land(key, tried=False)
         except JournalError as error:
             self.stopped = self.stopped or error
 
@@ -411,11 +412,10 @@ class _Trip:
         try:
             self.journal.doubt()
             standing = self.journal.standing(key)
+            self.tally[State.UNCERTAIN] += standing is not None and standing.state is State.UNCERTAIN
+            self._land(key, tried=True)
         except JournalError as error:
             self.stopped = self.stopped or error
-        else:
-            self._land(key, tried=True)
-            self.tally[State.UNCERTAIN] += standing is not None and standing.state is State.UNCERTAIN
 
     def _recollect(self) -> None:
         """Tell the pace what was sent before this run."""

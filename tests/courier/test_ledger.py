@@ -137,6 +137,25 @@ def test_a_row_offered_and_taken_back_counts_for_nothing(two: tuple[Sending, Sen
         assert other.news() == ([], 0)
 
 
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_ledger_that_breaks_stops_the_run_and_loses_nothing(
+    two: tuple[Sending, Sending], path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    first, _ = two
+    first.line.size = size
+
+    def broken(self: Ledger, place: int, *, tried: bool = True) -> None:
+        raise JournalError("the disk is full")
+
+    with Ledger.open(path, account="a", clock=first.clock) as ledger:
+        monkeypatch.setattr(Ledger, "land", broken)
+        ending = first.run(Pace(per_hour=100), ledger=ledger)
+    assert isinstance(ending.stopped, JournalError)
+    assert ending.unrecorded == ()
+    assert first.states() == [State.SENT, State.WAITING, State.WAITING]
+    assert ending.tally[State.SENT] == 1
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked, which POSIX alone can do")
 def test_three_runs_at_once_keep_one_pace(tmp_path: Path, path: Path) -> None:
     seen = os.open(tmp_path / "seen", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
