@@ -480,6 +480,12 @@ function showFacts(has) {
     const links = letter.links.map((link) => make("li", {}, make("span", { dir: "auto" }, link.text || "(no words)"), make("code", { dir: "ltr" }, link.href || "(nowhere)")));
     box(`Links (${letter.links.length})`, links.length ? make("ol", { class: "links" }, ...links) : make("p", { class: "note" }, "none"));
   }
+  if (has && letter.html) {
+    const programs = Object.entries(letter.left_out);
+    box("Mail programs", programs.length ? make("dl", { class: "pairs" }, ...programs.flatMap(([name, what]) => [
+      make("dt", {}, name), make("dd", {}, what.join(", "))])) : make("p", { class: "note" }, "all of them show everything in it"),
+      make("p", { class: "note" }, `What they leave out, by caniemail.com of ${letter.as_of}`));
+  }
   box("The row", make("dl", { class: "pairs" }, ...letter.cells.flatMap(([name, value]) => [
     make("dt", { dir: "auto" }, name), make("dd", { dir: "auto", class: value.trim() ? false : "empty" }, value.trim() ? value : "(empty)")])));
   $("facts").replaceChildren(...boxes);

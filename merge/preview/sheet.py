@@ -13,6 +13,7 @@ from merge.errors import Problem
 from merge.model import Attachment, Letter, Recipient
 from merge.preview.advice import advice
 from merge.preview.anatomy import Anatomy, anatomy, first_words
+from merge.preview.clients import as_of, left_out
 from merge.seal import seal
 
 LONGEST_SOURCE: Final = 400_000
@@ -52,6 +53,8 @@ def sheet(letter: Letter) -> dict[str, Any]:
         "links": [asdict(link) for link in found.links[:_SHEETS_LINKS]],
         "pictures": [asdict(picture) for picture in found.pictures[:_SHEETS_LINKS]],
         "remote": found.remote,
+        "left_out": left_out(letter.html, found) if letter.html is not None else {},
+        "as_of": as_of(),
         "advice": [described(problem) for problem in advice(letter, found, len(delivery.content))],
     }
 
