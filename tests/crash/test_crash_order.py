@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from crash_disk import Disk, library
+from crash_run import campaign
 from crash_server import Server
 from test_crash_kill import send
 
@@ -58,3 +59,16 @@ def test_a_sync_stands_before_every_end_of_data(
             ends += begun
     assert ends >= len(KEYS) - 1
     assert synced
+
+
+@pytest.mark.parametrize(("window", "most"), [(1, 1.0), (5, 0.2)])
+def test_a_message_costs_one_sync_and_a_window_one_too(tmp_path: Path, window: int, most: float) -> None:
+    keys = [f"k{number}@x.example" for number in range(100)]
+    with Disk(tmp_path) as disk:
+        campaign(tmp_path / "journal.db", keys, {}, mark=disk.mark, window=window)
+    marks = [number for number, op in enumerate(disk.log) if op.kind == "mark" and op.data[0] == "dot"]
+    sending = disk.log[marks[0] : marks[-1]]
+    syncs = sum(op.kind == "sync" and op.name.endswith("-wal") for op in sending)
+    checkpoints = sum(op.kind == "sync" and op.name == "journal.db" for op in sending)
+    assert syncs <= most * len(keys) + 2 * checkpoints
+    assert checkpoints <= 2
