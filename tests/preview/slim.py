@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 
 TARGET = Path(__file__).parents[2] / "merge" / "preview" / "clients.json"
-LICENCE = """MIT License. Copyright (c) 2019 HTeuMeuLeu. Permission is hereby granted, free of charge, to any person
+LICENCE = """\
+MIT License. Copyright (c) 2019 HTeuMeuLeu. Permission is hereby granted, free of charge, to any person
 obtaining a copy of this software and associated documentation files (the "Software"), to deal in the
 Software without restriction, including without limitation the rights to use, copy, modify, merge,
 publish, distribute, sublicense, and/or sell copies of the Software, and to permit persons to whom the
