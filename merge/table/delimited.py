@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 from merge.errors import ListError
 from merge.table.encoding import survey
-from merge.table.heading import SAMPLED_ROWS, SEARCHED_ROWS, is_address_name
+from merge.table.heading import SAMPLED_ROWS, SEARCHED_ROWS, is_address, is_address_name
 from merge.table.structure import Structure
 from merge.table.values import Block, ListOptions, Note
 
@@ -27,6 +27,7 @@ _DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
 _SEP = re.compile(r'"?sep=(.)"?\r?\n?$', re.IGNORECASE)
 _SHOWN = {"\t": "tab"}
+_WORST = (False, 0.0, 0.0, False)
 
 
 class Delimited:
@@ -213,18 +214,19 @@ def _delimiter(lines: list[str], options: ListOptions, file: str) -> str:
     return chosen[0]
 
 
-def _score(lines: list[str], delimiter: str, options: ListOptions) -> tuple[bool, float, bool]:
-    """Rate a delimiter: a header with an address column, the share of equal rows, more than one cell."""
+def _score(lines: list[str], delimiter: str, options: ListOptions) -> tuple[bool, float, float, bool]:
+    """Rate a delimiter: a header with an address column, shares of rows with an address and of equal rows."""
     rows: list[list[str]] = []
     with suppress(csv.Error):
         rows.extend(row for row in csv.reader(lines, delimiter=delimiter or "\x1f") if row)
     if not rows:
-        return (False, 0.0, False)
+        return _WORST
     header = next(
         (row for row in rows[:SEARCHED_ROWS] if any(is_address_name(c, options.email) for c in row)), None
     )
     width = len(header or rows[0])
     if delimiter and width == 1:
-        return (False, 0.0, False)
+        return _WORST
     alike = sum(len(row) == width for row in rows) / len(rows)
-    return (header is not None, alike, width > 1)
+    addressed = sum(any(map(is_address, row)) for row in rows) / len(rows)
+    return header is not None, addressed, alike, width > 1

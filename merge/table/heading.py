@@ -264,6 +264,11 @@ def letters(place: int) -> str:
     return name
 
 
+def is_address(cell: str) -> bool:
+    """Whether a cell holds nothing but what looks like an address."""
+    return bool(_ADDRESS.fullmatch(cell.strip()))
+
+
 def is_address_name(cell: str, wanted: str) -> bool:
     """Whether a cell reads like the name of the address column, or like the one that is wanted."""
     short = short_name(cell)

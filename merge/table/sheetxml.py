@@ -20,6 +20,7 @@ _DATE_LETTERS = re.compile(r'"[^"]*"|\\.|\[(?!h|m|s)[^\]]*\]|general|e[+-]', re.
 
 _ROW = re.compile(rb"<(?:\w+:)?row\b([^>]*)>")
 _HIDDEN = re.compile(rb"\bhidden\s*=\s*[\"'](?:1|true|on)[\"']")
+_ROW_OR_CELL = re.compile(rb"<(?:\w+:)?(row|c)(?=[\s/>])([^>]*)>")
 _CELL = re.compile(rb"<(?:\w+:)?c(?=[\s/>])([^>]*)>")
 _REFERENCE = re.compile(rb"\br\s*=\s*[\"']\$?([A-Za-z]+)\$?(\d+)[\"']")
 _ROW_NUMBER = re.compile(rb"\br\s*=\s*[\"'](\d+)[\"']")
@@ -153,30 +154,45 @@ class _Area:
         self.rows = 0
         self.columns = 1
         self._exact = exact
-        self._letters: set[bytes] = set()
-        self._unnumbered = 0
+        self._row = 0
+        self._next_column = 1
         self._box_rows = 0
         self._outside_box: re.Pattern[bytes] | None = None
 
     def extend(self, chunk: bytes) -> bool:
         """Count in some more cells; return whether they are written the way that Excel writes them."""
-        usual = not any(unusual.search(chunk) for unusual in _UNUSUAL)
-        if usual and self._outside_box and not self._outside_box.search(chunk):
+        if any(unusual.search(chunk) for unusual in _UNUSUAL):
+            self._follow(chunk)
+            return False
+        if self._outside_box and not self._outside_box.search(chunk):
             self.rows = max(self.rows, self._box_rows)
-            return True
-        references = _USUAL.findall(chunk) if usual else []
-        usual = usual and len(references) == chunk.count(b"<c ")
-        if not usual:
-            cells = _CELL.findall(chunk)
-            references = [match.groups() for cell in cells if (match := _REFERENCE.search(cell))]
-            self._unnumbered += len(cells) - len(references)
-        if references:
-            letters, rows = zip(*references, strict=True)
-            self.rows = max(self.rows, max(map(int, set(rows))) + self._unnumbered)
-            self._letters.update(letters)
-            self.columns = max(map(_column, self._letters)) + 1
-            self._draw_box()
-        return usual
+        else:
+            references = _USUAL.findall(chunk)
+            if len(references) != chunk.count(b"<c "):
+                self._follow(chunk)
+                return False
+            if references:
+                letters, rows = zip(*references, strict=True)
+                self.rows = max(self.rows, *map(int, set(rows)))
+                self.columns = max(self.columns, *(_column(name) + 1 for name in set(letters)))
+                self._draw_box()
+        self._row = max(self._row + chunk.count(b"<row"), self.rows)
+        return True
+
+    def _follow(self, chunk: bytes) -> None:
+        """Go from cell to cell: one without a reference stands right of the one before it."""
+        for match in _ROW_OR_CELL.finditer(chunk):
+            if match[1] == b"row":
+                number = _ROW_NUMBER.search(match[2])
+                self._row = int(number[1]) if number else self._row + 1
+                self._next_column = 1
+                continue
+            column = self._next_column
+            if reference := _REFERENCE.search(match[2]):
+                self._row, column = int(reference[2]), _column(reference[1]) + 1
+            self._next_column = column + 1
+            self.rows = max(self.rows, self._row)
+            self.columns = max(self.columns, column)
 
     def _draw_box(self) -> None:
         digits = len(str(self.rows))

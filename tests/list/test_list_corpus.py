@@ -40,6 +40,15 @@ TEXT = {
         [],
         rows(("Smith, Ann", "ann@example.org"), ("Lee, Bob", "bob@example.org")),
     ),
+    "one ragged row under an unusual header": (
+        b"who;private contact\nAnn;ann@example.org\nBob;bob@example.org;x\n",
+        {},
+        [],
+        [
+            (2, {"who": "Ann", "private contact": "ann@example.org"}, []),
+            (3, {"who": "Bob", "private contact": "bob@example.org"}, ["cells"]),
+        ],
+    ),
     "decimal commas": (
         b"email;fee\nann@example.org;1,50\nbob@example.org;2,00\n",
         {},
@@ -495,6 +504,23 @@ REFUSED = {
         ),
         {},
         ["is refused", "929,999 rows and 30 columns"],
+    ),
+    "cells without references": (
+        raw_xlsx(
+            worksheet("<row>" + "<c><v>1</v></c>" * 5_000 + "</row>" + "<row><c><v>1</v></c></row>" * 9_999)
+        ),
+        {},
+        ["is refused", "9,999 rows and 5,000 columns"],
+    ),
+    "rows without references after rows with them": (
+        raw_xlsx(
+            worksheet(
+                f'<row r="1"><c r="ALL1"><v>1</v></c></row><row r="{50_000}"><c r="A{50_000}"><v>1</v></c></row>'
+                + "<row><c><v>1</v></c></row>" * 9_999,
+            ),
+        ),
+        {},
+        ["is refused", "59,999 rows and 1,000 columns"],
     ),
     "sheet xml in utf-16": (raw_xlsx(worksheet("<row/>").encode("utf-16")), {}, ["no plain XML"]),
     "zip bomb": (raw_xlsx(worksheet(" " * 30_000_000)), {}, ["is refused", "unpacks to more than"]),
