@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import mailbox
 import re
 import subprocess
@@ -154,3 +155,58 @@ def test_closed_streams_and_early_readers_are_no_trouble(tmp_path):
         )
         assert done.returncode == 0, done
         decent(done.stdout + done.stderr)
+
+
+def test_a_list_that_changes_after_the_yes_is_noticed_before_anything_is_sent(tmp_path):
+    with serving() as server:
+        folder = campaign(tmp_path / "c", people(4), server=server)
+        text = (folder / "people.csv").read_text("utf-8")
+
+        class Meddler(Consent):
+            def approve(self, proposal, way, settings) -> bool:
+                (folder / "people.csv").write_text(text.replace("00023757", "666"), "utf-8")
+                return True
+
+        summary = Campaign.load(folder).send(talk=Meddler())
+        assert summary.ending
+        assert "people.csv has changed" in str(summary.ending.stopped)
+        assert summary.exit_code == 1
+        assert not server.mails
+        assert Campaign.load(folder).send(confirm=4).exit_code == 0
+        assert "666" in server.mails[2].text
+
+
+def test_a_row_that_is_not_what_was_approved_stops_the_run_before_it(tmp_path, monkeypatch):
+    with serving() as server:
+        folder = campaign(tmp_path / "c", people(4), server=server)
+        found = Campaign.load(folder)
+        compose = found.parts.composer.compose
+
+        def otherwise(recipient, **facts):
+            letter = compose(recipient, **facts)
+            return dataclasses.replace(letter, digest="another") if recipient.row == 4 else letter
+
+        monkeypatch.setattr(found.parts.composer, "compose", otherwise)
+        summary = found.send()
+        assert summary.ending
+        assert "row 4 (p0003@x.example) is not what was checked" in str(summary.ending.stopped)
+        assert summary.exit_code == 3
+        assert list(server.counts) == ["p0001@x.example", "p0002@x.example"]
+        assert Campaign.load(folder).send(confirm=2).exit_code == 0
+        assert set(server.counts.values()) == {1}
+
+
+def test_an_attachment_that_changes_after_the_yes_is_not_sent_unseen(tmp_path):
+    with serving() as server:
+        folder = campaign(tmp_path / "c", letter="Subject: News\nAttach: paper.txt\n\nHi\n", server=server)
+        (folder / "paper.txt").write_text("as approved")
+
+        class Meddler(Consent):
+            def approve(self, proposal, way, settings) -> bool:
+                (folder / "paper.txt").write_text("something else")
+                return True
+
+        Campaign.load(folder).send(talk=Meddler())
+        assert all(b"something else" not in mail.content for mail in server.mails)
+        sent = [next(iter(mail.message.iter_attachments())).get_content() for mail in server.mails]
+        assert set(sent) <= {"as approved"}
