@@ -515,12 +515,12 @@ REFUSED = {
     "rows without references after rows with them": (
         raw_xlsx(
             worksheet(
-                f'<row r="1"><c r="ALL1"><v>1</v></c></row><row r="{50_000}"><c r="A{50_000}"><v>1</v></c></row>'
+                '<row r="1"><c r="ALL1"><v>1</v></c></row><row r="50000"><c r="A50000"><v>1</v></c></row>'
                 + "<row><c><v>1</v></c></row>" * 9_999,
             ),
         ),
         {},
-        ["is refused", "59,999 rows and 1,000 columns"],
+        ["is refused", "59,998 rows and 1,000 columns"],
     ),
     "sheet xml in utf-16": (raw_xlsx(worksheet("<row/>").encode("utf-16")), {}, ["no plain XML"]),
     "zip bomb": (raw_xlsx(worksheet(" " * 30_000_000)), {}, ["is refused", "unpacks to more than"]),
