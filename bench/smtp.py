@@ -228,7 +228,7 @@ def measure(
 ) -> tuple[float, float]:
     """Return messages a second and CPU microseconds a message."""
     slow = name in {"smtplib", "aiosmtplib", "smtp-source", "level 0", "level 1"} and budget
-    letters = deliveries(max(8, count // 8) if slow else count)
+    letters = deliveries(max(8, count // 4) if slow else count)
     cpu, began = time.process_time(), time.perf_counter()
     run(port, letters)
     took, used = time.perf_counter() - began, time.process_time() - cpu

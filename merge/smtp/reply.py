@@ -24,6 +24,7 @@ TEXT_CAP = 500
 """Characters of a reply's text that are kept."""
 
 _LINE = re.compile(rb"([1-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
+_SINGLE = re.compile(rb"([1-5][0-9][0-9])(?: ([^\r\n]{0,8000}))?\r\n")
 _ENHANCED = re.compile(rb"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: |$)")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -102,11 +103,11 @@ class ReplyReader:
     Once `next` has raised Garbled, nothing that follows can be trusted: the reader stays garbled.
     """
 
-    __slots__ = ("_bytes", "_code", "_end", "_garbled", "_lines", "_size")
+    __slots__ = ("_at", "_bytes", "_code", "_garbled", "_lines", "_size")
 
     def __init__(self) -> None:
-        self._bytes = bytearray()
-        self._end = 0  # up to here no line feed was found
+        self._bytes = b""
+        self._at = 0  # up to here the bytes are used up
         self._code = b""
         self._lines: list[bytes] = []
         self._size = 0
@@ -115,16 +116,17 @@ class ReplyReader:
     @property
     def unread(self) -> bool:
         """Whether bytes have arrived that no reply has used up."""
-        return bool(self._bytes or self._lines or self._garbled)
+        return bool(self._at < len(self._bytes) or self._lines or self._garbled)
 
     @property
     def fragment(self) -> bytes:
         """The beginning of what has arrived of an incomplete reply."""
-        return self._code or bytes(self._bytes[:3])
+        return self._code or self._bytes[self._at : self._at + 3]
 
     def feed(self, data: bytes) -> None:
         """Take bytes as they come from the wire."""
-        self._bytes += data
+        self._bytes = self._bytes[self._at :] + data
+        self._at = 0
 
     def next(self) -> Reply | None:
         """Return the next complete reply, or None until more bytes have come.
@@ -140,15 +142,15 @@ class ReplyReader:
             raise
 
     def _next(self) -> Reply | None:
-        while (stop := self._bytes.find(b"\n", self._end)) >= 0:
-            line = bytes(self._bytes[: stop + 1])
-            del self._bytes[: stop + 1]
-            self._end = 0
+        if not self._lines and (single := _SINGLE.match(self._bytes, self._at)):
+            self._at = single.end()
+            return Reply(int(single[1]), (single[2] or b"",))
+        while (stop := self._bytes.find(b"\n", self._at) + 1) > 0:
+            line, self._at = self._bytes[self._at : stop], stop
             if last := self._line(line):
                 return last
-        self._end = len(self._bytes)
-        if self._end > LINE_CAP:
-            raise Garbled(f"a reply line longer than {LINE_CAP} bytes: {excerpt(bytes(self._bytes))}")
+        if len(self._bytes) - self._at > LINE_CAP:
+            raise Garbled(f"a reply line longer than {LINE_CAP} bytes: {excerpt(self._bytes[self._at :])}")
         return None
 
     def _line(self, line: bytes) -> Reply | None:
