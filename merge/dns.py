@@ -45,7 +45,6 @@ class Resolver:
         self._seconds = seconds
         self._resolver: Any = None
         self._known: dict[tuple[str, str], tuple[Any, ...] | None] = {}
-        self._dead = ""
 
     def exists(self, name: str) -> bool:
         """Whether there is such a name, with whatever records."""
@@ -80,8 +79,6 @@ class Resolver:
         key = (name.lower().rstrip("."), kind)
         if key in self._known:
             return self._known[key]
-        if self._dead:
-            raise NoAnswer(self._dead)
         try:
             answer: tuple[Any, ...] | None = tuple(self._start().resolve(key[0] + ".", kind, search=False))
         except dns.resolver.NoAnswer:
@@ -91,9 +88,7 @@ class Resolver:
         except dns.resolver.NoNameservers:
             raise NoAnswer(f"the name servers refuse to answer for {name}") from None
         except (dns.exception.DNSException, OSError) as error:
-            # One silence is enough: with each further question the person would wait as long again.
-            self._dead = f"no name server answers ({type(error).__name__})"
-            raise NoAnswer(self._dead) from None
+            raise NoAnswer(f"no name server answers ({type(error).__name__})") from None
         self._known[key] = answer
         return answer
 

@@ -128,8 +128,6 @@ def _include(target: str, spf: Spf, dns: Dns, *, top: bool) -> None:
     if "%" in target:
         spf.unclear = True
         return
-    if target in spf.included:
-        return
     spf.included.add(target)
     if spf.lookups > LOOKUPS * 2:
         return

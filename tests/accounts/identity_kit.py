@@ -27,6 +27,7 @@ class Identity:
     pending: list[str] = field(default_factory=list)
     rotates: bool = False
     redirects: str = ""
+    redirect_status: int = 307
     garbage: bytes = b""
     down: bool = False
     heard: list[tuple[str, dict[str, str]]] = field(default_factory=list)
@@ -74,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
         form = {key: values[0] for key, values in parse_qs(data).items()}
         identity.heard.append((self.path, form))
         if identity.redirects:
-            self.send_response(307)
+            self.send_response(identity.redirect_status)
             self.send_header("Location", identity.redirects)
             self.end_headers()
         elif identity.garbage:

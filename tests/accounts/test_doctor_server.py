@@ -353,6 +353,14 @@ def test_a_hostile_banner_does_nothing_to_the_terminal():
     assert "\u202e" not in shown
 
 
+def test_a_hostile_finding_does_nothing_to_the_terminal():
+    finding = Finding("ok", "tls", "by \x1b]0;evil\x07\u202e", "also \x1b[2J here\nand \u2066 there")
+    shown = lines(Examination(account(1), (finding,)))
+    assert not [line for line in shown if any(character in line for character in "\x1b\x07\u202e\u2066")]
+    assert "\\x1b]0;evil" in shown[0]
+    assert len(shown) == 5
+
+
 def greeting(level: int, trip: float) -> Greeting:
     return Greeting("", {}, "", "", level, 0, round_trip=trip, grouped=True)
 

@@ -281,7 +281,9 @@ def test_an_identity_server_that_cannot_be_trusted_gets_no_secret(
     assert not identity.heard
 
 
-def test_a_redirect_is_not_followed_with_a_secret(client, vault, identity):
+@pytest.mark.parametrize("status", [302, 307])
+def test_a_redirect_is_not_followed_with_a_secret(client, vault, identity, status):
+    identity.redirect_status = status
     identity.redirects = f"{identity.url}/elsewhere"
     clock = TestClock()
     keep(vault, clock, 0, refresh_token="planted-refresh-0")

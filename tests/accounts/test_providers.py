@@ -176,6 +176,7 @@ def test_no_limit_is_invented_for_a_server_that_nobody_knows():
         ({"provider": "gmail", "security": "starttls"}, 587, "starttls"),
         ({"provider": "sendgrid", "port": 2525}, 2525, "starttls"),
         ({"provider": "sendgrid", "port": 465}, 465, "tls"),
+        ({"provider": "ses", "region": "eu-west-1", "port": 2465}, 2465, "tls"),
         ({"host": "mail.ada.example"}, 587, "starttls"),
         ({"host": "mail.ada.example", "port": 465}, 465, "tls"),
         ({"host": "mail.ada.example", "port": 25}, 25, "starttls"),
