@@ -1,8 +1,10 @@
 """An SMTP server that never forgets what it took, and ends its client at a moment that the test names.
 
 Run as `crash_server.py FOLDER`; it prints its port. A message that it takes is in FOLDER/accepted on disk
-before the answer goes out. FOLDER/order says what to do at what event: `kill PID EVENT NUMBER` or
-`drop 0 EVENT NUMBER`, where NUMBER counts those events from 0 since the order changed.
+before the answer goes out. FOLDER/order says what to do at what event: `kill PID EVENT NUMBER ORDER`, where
+NUMBER counts those events from 0 since the order changed. Besides `kill` there are `int` and `term`, which
+send those signals and go on, `twice`, which sends SIGINT twice before it goes on, and `drop`, which closes
+the line.
 
 The first letters of a recipient say how it is treated: `gray` is deferred at RCPT the first time, `late`
 at the end of data the first time, `gone` refused at RCPT, `spam` refused at the end of data.
@@ -16,9 +18,16 @@ import signal
 import socketserver
 import sys
 import threading
+import time
 from email.parser import BytesHeaderParser
 from pathlib import Path
 
+SIGNALS = {
+    "kill": (signal.SIGKILL,),
+    "int": (signal.SIGINT,),
+    "term": (signal.SIGTERM,),
+    "twice": (signal.SIGINT, signal.SIGINT),
+}
 EVENTS = ("connect", "EHLO", "MAIL", "RCPT", "DATA", "body", "dot", "taken", "answered")
 
 
@@ -47,8 +56,10 @@ class Book:
             action, pid, event, wanted, _ = said.split()
             if event != name or int(wanted) != number:
                 return
-            if action == "kill":
-                os.kill(int(pid), signal.SIGKILL)
+        for number in SIGNALS.get(action, ()):
+            os.kill(int(pid), number)
+            time.sleep(0.5 if action == "twice" else 0)
+        if action in ("kill", "drop"):
             raise Dropped
 
     def first_time(self, recipient: str) -> bool:
