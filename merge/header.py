@@ -73,6 +73,7 @@ def form(name: str) -> Form:
     return "text"
 
 
+@lru_cache(maxsize=256)
 def unwelcome(name: str) -> str:
     """Say why a letter cannot set this header; empty when it can."""
     lower = name.lower()
@@ -83,6 +84,7 @@ def unwelcome(name: str) -> str:
     return UNWELCOME.get(lower, "")
 
 
+@lru_cache(maxsize=256)
 def flaw(name: str, value: str) -> str:
     """Say what keeps a value out of a header; empty when nothing does.
 

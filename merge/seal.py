@@ -14,6 +14,7 @@ from merge import header, proof
 from merge.errors import LetterError, SealError
 from merge.model import Attachment, Delivery, Letter, Woven
 
+_MARKS = re.compile("[\0\1\2]")
 _ASKING = ("method=REQUEST", "method=REPLY", "method=CANCEL", "method=COUNTER")
 _LONG_LINE = re.compile(r"[^\n]{999}")
 _ENCODED_BUDGET = 64 * 2**20
@@ -59,6 +60,7 @@ def transfer(text: str) -> tuple[str, bytes]:
     "7bit" for ASCII whose lines are short enough, "quoted-printable" where most of it is ASCII, "base64"
     elsewhere (RFC 2045, 6).
     """
+    _refuse_marks(text)
     encoded = text.encode()
     data = encoded.replace(b"\n", b"\r\n")
     if not text.endswith("\n"):
@@ -68,6 +70,12 @@ def transfer(text: str) -> tuple[str, bytes]:
     if _mostly_ascii(len(encoded) - len(text), len(encoded)):
         return "quoted-printable", _quoted(data)
     return "base64", _lines(data)
+
+
+def _refuse_marks(text: str) -> None:
+    """Raise LetterError for the control characters that mark places while a text is encoded."""
+    if _MARKS.search(text):
+        raise LetterError("a control character cannot stand in a letter")
 
 
 def _quoted(data: bytes) -> bytes:
@@ -118,6 +126,7 @@ class _Mould:
         elif tail:
             blocks[-1] += f"{tail}\n"
         whole = "".join(parts)
+        _refuse_marks(whole)
         size = len(whole.encode())
         self._gaps = gaps
         self._size, self._beyond = size, size - len(whole)
@@ -127,6 +136,8 @@ class _Mould:
 
     def cast(self, values: tuple[str, ...]) -> tuple[str, list[bytes]] | None:
         """Return what `transfer` would for these values, in pieces; None where that is base64."""
+        whole = "".join(values)
+        _refuse_marks(whole)
         filled: list[str] = []
         taken = 0
         for texts in self._gaps:
@@ -138,12 +149,11 @@ class _Mould:
         nothing_before = not self._size and len(filled) == 1
         if not filled[-1].endswith("\n") and (filled[-1] or nothing_before):
             filled[-1] += "\n"
-        to_quote = self._to_quote or not all(map(str.isascii, values))
+        to_quote = self._to_quote or not whole.isascii()
         if not to_quote and not any(
             len(run) > proof.LONGEST_LINE and _LONG_LINE.search(run) for run in filled
         ):
             return "7bit", _between(self._plain, _in_bytes(filled).split(b"\0\r\n"))
-        whole = "".join(values)
         size = len(whole.encode())
         if not _mostly_ascii(self._beyond + size - len(whole), self._size + size):
             return None
@@ -240,8 +250,6 @@ def _multipart(letter: Letter, subtype: str, parts: list[_Part]) -> _Part:
 
 
 def _text_part(subtype: str, text: str, woven: Woven | None) -> _Part:
-    if "\0" in text or "\1" in text or "\2" in text:
-        raise LetterError("a control character cannot stand in a letter")
     if woven and woven.values and (cast := _mould(woven.parts).cast(woven.values)):
         return _TEXT_HEADS[subtype, cast[0]], cast[1]
     encoding, content = _same_for_all(text) if woven and not woven.values else transfer(text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Final
@@ -47,6 +47,8 @@ _DROPPED = ("lipsum", "cycler", "joiner")
 _UNMARKED = {ord(OPEN): None, ord(CLOSE): None, ord("\t"): " "}
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _SMALL_NUMBER = 1_000
+_SHORT = 64
+"""Characters; the loop turns bound how many values as short as this there can be."""
 
 
 class RefusedError(ContentError):
@@ -66,6 +68,12 @@ class Account:
         self.turns = MOST_TURNS
         self.room = LONGEST_TEXT
         self.slots: list[str] = []
+
+    def charge(self, length: int) -> None:
+        """Take the room of a text. Raises SecurityError when there is no more."""
+        self.room -= length
+        if self.room < 0:
+            raise SecurityError(f"the letter grows beyond {LONGEST_TEXT:,} characters")
 
 
 ACCOUNT: ContextVar[Account] = ContextVar("account")
@@ -163,7 +171,6 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 _refuse_growth(owner, *args[:2])
         return _sized(super().call(context, function, *args, **kwargs))
 
-
     def wrap_str_format(self, value: object) -> Callable[..., str] | None:
         """Wrap `str.format` as the sandbox does, and refuse what would pad without end."""
         wrapped: Callable[..., str] | None = super().wrap_str_format(value)
@@ -242,8 +249,11 @@ def for_header(value: object) -> str:
     return f"{OPEN}{text}{CLOSE}"
 
 
-def into_slots(token: Callable[[int], str]) -> Callable[[Context, object], str]:
-    """Return a printer that leaves a token in the text, and keeps the value itself aside."""
+def into_slots(tokens: Sequence[str], token: Callable[[int], str]) -> Callable[[Context, object], str]:
+    """Return a printer that leaves a token in the text, and keeps the value itself aside.
+
+    `tokens` are those made before, by number; `token` makes the next.
+    """
 
     @pass_context
     def finalize(context: Context, value: object) -> str:  # noqa: ARG001 - keeps constants from being folded
@@ -258,11 +268,12 @@ def into_slots(token: Callable[[int], str]) -> Callable[[Context, object], str]:
         if not value:
             return value
         account = ACCOUNT.get()
-        account.room -= len(value)
-        if account.room < 0:
-            raise SecurityError(f"the letter grows beyond {LONGEST_TEXT:,} characters")
-        account.slots.append(value)
-        return token(len(account.slots))
+        if len(value) > _SHORT:
+            account.charge(len(value))
+        slots = account.slots
+        slots.append(value)
+        number = len(slots)
+        return tokens[number] if number < len(tokens) else token(number)
 
     return finalize
 

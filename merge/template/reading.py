@@ -234,7 +234,7 @@ class _Maker:
 
     def _body(self, name: str, source: str, line: int, *, html: bool) -> Part | None:
         """Compile a body with slots for its values, or without where an expression would come to see them."""
-        slots = into_slots(self._slot)
+        slots = into_slots(self._tokens, self._slot)
         part = self._part(name, source, line, slots, autoescape=html)
         if not part:
             return None
