@@ -77,6 +77,7 @@ def test_a_command_that_does_not_work_is_told_without_its_output(command, words)
     assert PLANTED not in str(refused.value) + refused.value.hint
     assert "run it by hand" in refused.value.hint
     inside = refused.value.__context__  # it may hold the output
+    assert refused.value.__cause__ is None
     assert inside is None or refused.value.__suppress_context__
 
 
