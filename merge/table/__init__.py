@@ -1,4 +1,13 @@
-"""What does the list say?"""
+"""What does the list say?
+
+source      which bytes, which kind of file
+  encoding, structure, delimited         a text file: pandas' read_csv, and what it would drop
+  archive, sheetxml, legacy, opendocument, shown, around, workbook
+                                         a workbook: pandas and calamine, and what they leave out
+  given                                  what a program hands over
+heading     which row names the columns (words: what people call the one of the address)
+reading     the rows as recipients
+"""
 
 from merge.table.reading import Table, read_table
 from merge.table.values import Columns, ListOptions

@@ -5,7 +5,7 @@ import time
 
 import email_validator
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from merge import address as room
@@ -13,6 +13,9 @@ from merge.address import normalise, parse_mailbox, parse_mailboxes, remarks
 from merge.domains import WELL_KNOWN, likely_domain
 from merge.errors import AddressError
 from merge.model import Mailbox
+
+# The machine may be busy with other tests.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize(
@@ -123,7 +126,7 @@ LIKELY = st.builds(
 )
 
 
-@settings(max_examples=1_500, deadline=None)
+@settings(UNHURRIED, max_examples=1_500)
 @given(text=LOOSE | LIKELY)
 @example("a@xn--a.org")
 @example("a@ab--c.org")
@@ -140,7 +143,7 @@ def test_the_quick_way_accepts_nothing_that_the_validator_refuses(text):
     assert not found.smtputf8
 
 
-@settings(max_examples=300, deadline=None)
+@settings(UNHURRIED, max_examples=300)
 @given(text=st.text(max_size=40) | LIKELY)
 def test_any_text_is_a_mailbox_or_an_address_error(text):
     try:
@@ -225,6 +228,7 @@ def test_well_known_domains_are_no_slips():
     assert not [domain for domain in WELL_KNOWN if likely_domain(domain)]
 
 
+@settings(UNHURRIED)
 @given(st.sampled_from(sorted(d for d in WELL_KNOWN if len(d) >= 10)), st.data())
 def test_one_slip_is_noticed(domain, data):
     place = data.draw(st.integers(0, len(domain.split(".")[0]) - 2))

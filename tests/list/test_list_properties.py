@@ -9,13 +9,17 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from list_kit import inline, ods, raw_ods, raw_xlsx, worksheet, xlsx
 
 from merge.errors import ListError
 from merge.table import ListOptions, read_table
 from merge.table.structure import Structure
+
+# The machine may be busy with other tests.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
 
 LINE_ENDS = ("\n", "\r\n", "\r")
 
@@ -46,7 +50,7 @@ def texts_of(source, **options):
 CSV_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=12)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(UNHURRIED, max_examples=150)
 @given(
     table=tables(CSV_TEXT),
     delimiter=st.sampled_from(",;\t|"),
@@ -76,7 +80,7 @@ XML_TEXT = st.text(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(UNHURRIED, max_examples=60)
 @given(table=tables(XML_TEXT))
 @example(table=[["email", "A", "B", "C"], ["a@example.org", "_x000D_", " lead", "trail "]])
 @example(table=[["email", "A", "B", "C"], ["a@example.org", "01234", "1e5", "=1+1"]])
@@ -85,7 +89,7 @@ def test_text_survives_xlsx(table):
         assert texts_of(xlsx(Path(folder) / "list.xlsx", table, strings_to_numbers=False)) == table
 
 
-@settings(max_examples=60, deadline=None)
+@settings(UNHURRIED, max_examples=60)
 @given(table=tables(XML_TEXT))
 @example(table=[["email", "A", "B", "C"], ["a@example.org", "a  b", "tab\tx", " x "]])
 @example(table=[["email", "A", "B", "C"], ["a@example.org", "a\nb", "\n", "a\n\nb"]])
@@ -94,7 +98,7 @@ def test_text_survives_ods(table):
         assert texts_of(ods(Path(folder) / "list.ods", table)) == table
 
 
-@settings(max_examples=60, deadline=None)
+@settings(UNHURRIED, max_examples=60)
 @given(table=tables(CSV_TEXT))
 def test_text_survives_mappings(table):
     names, *rows = table
@@ -104,7 +108,7 @@ def test_text_survives_mappings(table):
 RAW = st.text(st.sampled_from('ab,;"\n\r @') | st.sampled_from(string.ascii_lowercase), max_size=60)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(UNHURRIED, max_examples=400)
 @given(text=RAW, cuts=st.lists(st.integers(0, 60), max_size=4), width=st.integers(1, 4))
 @example(text='x,5",y\nz,6",w\n', cuts=[], width=3)
 @example(text='a,"b\nc",d\n', cuts=[5], width=3)
@@ -132,7 +136,7 @@ def test_the_structure_is_that_of_the_csv_module(text, cuts, width):
     assert found == {n: max(len(row), 1) for n, row in enumerate(careful) if max(len(row), 1) != width}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(UNHURRIED, max_examples=300)
 @given(text=RAW)
 @example(text='a,5" b\nc')
 @example(text='" a",b\n')
@@ -163,7 +167,7 @@ def test_a_csv_is_read_like_the_csv_module_or_refused(text):
         assert too_long == any(problem.severity == "error" for problem in recipient.problems)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(UNHURRIED, max_examples=200)
 @given(table=tables(CSV_TEXT), delimiter=st.sampled_from(",;\t|"))
 def test_what_is_remarked_does_not_depend_on_the_way_it_is_read(table, delimiter):
     """The quick look at the bytes of a file misses nothing that a look at each cell would find."""
@@ -209,7 +213,7 @@ WHOLE = {
 
 
 @pytest.mark.parametrize("kind", WHOLE)
-@settings(max_examples=120, deadline=None)
+@settings(UNHURRIED, max_examples=120)
 @given(data=st.data())
 def test_damage_is_an_error_and_never_a_traceback(kind, data):
     content = bytearray(WHOLE[kind])

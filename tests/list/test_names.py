@@ -2,7 +2,7 @@
 
 import jinja2
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from merge.names import RESERVED, resolve, short_name
@@ -40,6 +40,7 @@ def test_short_names(name, short):
     assert short_name(name) == short
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20))
 def test_a_short_name_is_an_identifier_that_stays(name):
     short = short_name(name)
