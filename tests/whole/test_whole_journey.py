@@ -116,3 +116,15 @@ def test_the_environment_alone_can_say_where_to_send(tmp_path):
         assert len(server.mails) == 3
         assert server.users == ["ada"]
     assert PASSWORD.encode() not in b"".join(path.read_bytes() for path in folder.iterdir() if path.is_file())
+
+
+@pytest.mark.parametrize(("security", "told"), [("tls", "does not speak TLS"), ("starttls", "STARTTLS")])
+def test_a_server_without_the_tls_that_was_asked_for_never_hears_the_password(tmp_path, security, told):
+    with serving(logins={"ada@ada.example": PASSWORD}) as server:
+        folder = secured(tmp_path / "c", server, security, None)
+        said = run("send", "--confirm", "3", cwd=folder, env={"ADA_PASSWORD": PASSWORD})
+        assert said.code == 4, said
+        assert told in said.err
+        assert not server.users
+        assert not any(b"AUTH" in piece for piece in server.written)
+    assert states(folder) == {"waiting": 3}
