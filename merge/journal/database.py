@@ -149,10 +149,15 @@ class Database:
             self.run("ROLLBACK")
 
     def compact(self) -> None:
-        """Write the file anew, without what was deleted from it."""
+        """Write the file anew, without what was deleted from it; raise if someone still reads the old one."""
         self.one("PRAGMA wal_checkpoint(TRUNCATE)")
         self.run("VACUUM")
-        self.one("PRAGMA wal_checkpoint(TRUNCATE)")
+        busy, *_ = self.one("PRAGMA wal_checkpoint(TRUNCATE)")
+        if busy:
+            raise JournalError(
+                f"another program is reading {self._path}, so what was deleted is still in it",
+                hint="close it, then do this again",
+            )
 
     def close(self) -> None:
         """Close the file."""

@@ -350,6 +350,23 @@ def test_a_finished_edition_can_be_forgotten(path: Path, clock: TestClock) -> No
         enrol(journal, ["person1"])
 
 
+def test_forgetting_is_not_said_to_be_done_while_someone_reads_the_old_pages(
+    path: Path, clock: TestClock
+) -> None:
+    with Journal.open(path, edition="1", clock=clock) as journal:
+        enrol(journal, ["person"])
+        bring(journal, "person", S)
+        reader = sqlite3.connect(path, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM rows").fetchall()
+        journal._database.one("PRAGMA busy_timeout = 50")
+        with pytest.raises(JournalError, match=r"another program is (reading|writing)"):
+            journal.forget()
+        reader.close()
+        journal.forget()
+        assert all(b"person" not in file.read_bytes() for file in path.parent.iterdir())
+
+
 def test_a_row_nobody_enrolled_cannot_be_recorded(journal: Journal) -> None:
     with pytest.raises(JournalError, match="not in the journal"):
         journal.record(outcome("stranger", S), attempts=1)
