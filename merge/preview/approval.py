@@ -98,7 +98,7 @@ def _sums(book: Book, survey: Survey, shown: int, *, all_rows: bool) -> str:
         f'<p>Fingerprint <code class="fingerprint">{escape(fingerprint)}</code>. To send these letters '
         f"and no others: <code>mergepost send --expect {escape(fingerprint)}</code></p>\n"
     )
-    what = f"All {count(shown, 'row')}" if all_rows else f"{count(shown, 'row')} of them"
+    what = f"All {count(shown, 'row')}" if all_rows else f"{shown:,} of these rows"
     masked = "" if all_rows else " Addresses are masked."
     lines.append(
         f'<p class="soft">{what}, from <span dir="auto">{escape(book.settings.list_name)}</span> and '

@@ -14,6 +14,9 @@ from merge.preview.anatomy import Anatomy
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 _STYLE = re.compile(r"<style\b[^>]*>(.*?)</style\s*>", re.IGNORECASE | re.DOTALL)
 _ATTRIBUTE = re.compile(r"""\sstyle\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
+_PREHEADER = re.compile(r'<div style="display:none;[^"]*mso-hide:all">')
+"""What hides the preheader: put in by us, and meant for programs that know only some of it."""
+
 _PROPERTY = re.compile(r"(?:^|[;{\s\"'])([a-z-]+)\s*:(?!:)")
 
 
@@ -22,6 +25,7 @@ def left_out(html: str, found: Anatomy) -> dict[str, list[str]]:
 
     The facts are those of caniemail.com as of `as_of`; a program counts when any of its versions in use does.
     """
+    html = _PREHEADER.sub("<div>", html)
     css = _COMMENT.sub("", "\n".join([*_STYLE.findall(html), *_attributes(html)])).lower()
     style = _Style(css, re.sub(r"\s*:\s*", ":", css), frozenset(_PROPERTY.findall(css)), found.elements)
     data = _data()

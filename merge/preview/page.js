@@ -104,7 +104,7 @@ function showState() {
   const general = state.general || [];
   if (!state.error) trouble.append(...general.map(problem));
   trouble.hidden = !trouble.childElementCount;
-  $("stale").hidden = !state.error;
+  $("stale").hidden = !letter || letter.headers === undefined || !(letter.broken || state.error);
   document.body.classList.toggle("behind", Boolean(state.error));
   if (state.total === undefined) {
     if (state.error) $("files").textContent = "Save it again, and the page follows";
@@ -377,6 +377,7 @@ function onlyProblems() {
   rowsBox.scrollTop = 0;
   choose();
   if (filter.problems && shown.length && !shown.includes(current)) open(shown[0]);
+  else intoSight(current);
 }
 $("problems").addEventListener("click", onlyProblems);
 
@@ -413,9 +414,8 @@ function showLetter(sameFrame) {
   const unique = new Map([...(letter.error || []), ...letter.problems].map((found) => [`${found.kind} ${found.message}`, found]));
   $("row-problems").replaceChildren(...[...unique.values()].map(problem));
   $("stage").classList.toggle("old", Boolean(letter.broken));
-  if (letter.broken) $("stale").hidden = false;
-  else $("stale").hidden = !(state && state.error);
   const has = letter.headers !== undefined;
+  $("stale").hidden = !has || !(letter.broken || (state && state.error));
   $("inbox").hidden = !has;
   if (has) {
     for (const line of document.querySelectorAll(".line")) {

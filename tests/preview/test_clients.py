@@ -44,6 +44,7 @@ def test_each_way_to_tell(html, program, word):
         "<style>/* box-shadow: 0 */ p { color: red }</style><p>x</p>",
         "<style>.border-radius { color: red }</style><p class='border-radius'>x</p>",
         '<p title="display:flex">x</p>',
+        '<div style="display:none;max-height:0;overflow:hidden;opacity:0;mso-hide:all">Preheader</div>',
         "",
     ],
 )

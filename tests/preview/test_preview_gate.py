@@ -47,8 +47,8 @@ def test_two_hosts_are_refused(preview):
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"])
 def test_nothing_but_looking_is_possible(preview, method):
-    answer = preview.ask("state", method=method)
-    assert answer.status == 405
+    assert preview.ask("state", method=method).status == 405
+    assert preview.ask("/nothing", method=method, below=False).status == 405
 
 
 def test_the_page_of_another_site_is_refused(preview):
