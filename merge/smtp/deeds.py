@@ -180,7 +180,7 @@ class Hands:
 def _waiting(wire: Wire) -> Event | None:
     """Look for what has arrived unasked."""
     try:
-        data = wire.receive()
+        data = wire.receive() if wire.wait(0) else None
     except Broken as broken:
         return Lost(broken.message)
     if data is None:

@@ -108,7 +108,8 @@ class Line:
 
     def write(self, stage: str, data: bytes) -> Talk:
         """Say it; whatever was heard before, unasked, ends the line."""
-        yield from self.nothing_unread(stage)
+        if self.reader.unread:
+            yield from self.nothing_unread(stage)
         event = yield Write(data)
         self.take(event)
         if isinstance(event, Unread):

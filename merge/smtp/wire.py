@@ -206,7 +206,9 @@ class Wire:
         line = self._open()
         if isinstance(line, ssl.SSLSocket) and line.pending():
             return True
-        if _QUICKACK is not None:  # a server may wait for our ACK, 40 ms late, before it says more
+        if (
+            _QUICKACK is not None and seconds > 0
+        ):  # a server may wait for our ACK, 40 ms late, before it says more
             line.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         return self._ready(read=True, write=write and not self._wants_read, seconds=seconds)
 

@@ -581,6 +581,24 @@ def test_early_refusal_of_a_large_message_is_read_before_the_reset():
     assert 1 not in sent.committed
 
 
+@pytest.mark.skipif(
+    not hasattr(socket, "TCP_QUICKACK"), reason="only Linux can be asked to acknowledge at once"
+)
+@pytest.mark.parametrize("level", [1, 2])
+def test_replies_in_small_segments_are_not_waited_for(level):
+    """With Nagle's algorithm on, the server's second segment waits for our ACK of the first, 40 ms late."""
+
+    def serve(peer: Peer) -> None:
+        peer.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+        peer.hello(*PIPES)
+        take_all(peer)
+
+    began = time.monotonic()
+    with Server(serve) as server:
+        assert len(send(letters(40), account(server, pipelining=level, per_connection=0)).states) == 40
+    assert time.monotonic() - began < 40 * 0.04 * 0.6
+
+
 def test_reader_that_stalls_leaves_the_row_waiting():
     def stall(peer: Peer) -> None:
         peer.hello(*PIPES)
