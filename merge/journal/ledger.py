@@ -84,9 +84,8 @@ class Ledger:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise JournalError(f"the folder {path.parent} cannot be made: {error.strerror}") from error
-        lock = Lock(
-            path, clock.sleep, _OPENING
-        )  # two runs that make the file at once would be in each other's way
+        # Two runs that make the file at once would be in each other's way.
+        lock = Lock(path, clock.sleep, _OPENING, beside=True)
         try:
             make(path)
             database = Database(path, _FORMAT)

@@ -29,17 +29,23 @@ class Lock:
     """Holds the folder of `path` until `release`, or until the process ends, however it ends.
 
     Someone who only looks (`is_held`) holds it for an instant; so, given a way to `pause`, it is tried
-    again for as many seconds as `patience` says. Raises LockedError when it stays held, JournalError when
-    the folder cannot be locked at all.
+    again for as many seconds as `patience` says. With `beside` it holds a file beside `path` instead, so
+    that the folder stays free for others. Raises LockedError when it stays held, JournalError when there
+    is no locking here at all.
     """
 
     def __init__(
-        self, path: Path, pause: Callable[[float], None] | None = None, patience: float = 0.25
+        self,
+        path: Path,
+        pause: Callable[[float], None] | None = None,
+        patience: float = 0.25,
+        *,
+        beside: bool = False,
     ) -> None:
         self._handle: int | None = None
         for _ in range(1 + round(patience / _PROBE_SECONDS) if pause else 1):
             try:
-                self._handle = _take(path)
+                self._handle = _take(path, beside=beside)
             except LockedError as error:
                 held = error
                 if pause:
@@ -66,9 +72,9 @@ def is_held(path: Path) -> bool:
     return False
 
 
-def _take(path: Path) -> int:
+def _take(path: Path, *, beside: bool) -> int:
     try:
-        return _hold(path)
+        return _hold_file(path.with_name(path.name + ".lock")) if beside else _hold(path)
     except OSError as error:
         if error.errno in _HELD:
             raise LockedError(
@@ -94,18 +100,25 @@ if sys.platform == "win32":
     import msvcrt
 
     def _hold(path: Path) -> int:
-        handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        return _hold_file(path.with_name(path.name + ".lock"))
+
+    def _hold_file(path: Path) -> int:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         return _or_close(handle, lambda: msvcrt.locking(handle, msvcrt.LK_NBLCK, 1))
 
 else:
     import fcntl
 
     def _hold(path: Path) -> int:
-        handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            return _or_close(handle, lambda: fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB))
+            return _flock(os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY))
         except OSError as error:
             if error.errno in _HELD:
                 raise
-        handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        return _hold_file(path.with_name(path.name + ".lock"))
+
+    def _hold_file(path: Path) -> int:
+        return _flock(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+    def _flock(handle: int) -> int:
         return _or_close(handle, lambda: fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB))

@@ -99,6 +99,14 @@ def test_it_forgets_what_no_window_reaches(path: Path, clock: TestClock) -> None
         assert ledger.recent(0) == []
 
 
+def test_it_can_lie_beside_a_journal_that_is_held(tmp_path: Path, clock: TestClock) -> None:
+    with (
+        Journal.open(tmp_path / "journal.db", edition="1", clock=clock),
+        Ledger.open(tmp_path / "ledger.db", account="a", clock=clock) as ledger,
+    ):
+        assert ledger.claim(free) is not None
+
+
 def test_a_journal_is_no_ledger(tmp_path: Path, clock: TestClock) -> None:
     Journal.open(tmp_path / "journal.db", edition="1", clock=clock).close()
     with pytest.raises(JournalError, match="not one that mergepost made"):

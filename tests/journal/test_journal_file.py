@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -89,6 +90,37 @@ def test_the_lock_ends_with_its_holder_however_that_ends(path: Path) -> None:
             assert view.running
         holder.kill()
     opened(path).close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere the lock is a file anyway")
+def test_where_folders_cannot_be_locked_a_file_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl  # noqa: PLC0415 - POSIX alone has it
+
+    real = fcntl.flock
+
+    def as_on_nfs(handle: int, operation: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        real(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", as_on_nfs)
+    with opened(path), pytest.raises(LockedError):
+        opened(path)
+    opened(path).close()
+    assert path.with_name("journal.db.lock").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs flock")
+def test_no_locking_at_all_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl  # noqa: PLC0415 - POSIX alone has it
+
+    def none(handle: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with pytest.raises(JournalError, match="No locks available") as refusal:
+        opened(path)
+    assert "local disk" in refusal.value.hint
 
 
 def test_looking_never_makes_a_run_fail(path: Path) -> None:
