@@ -88,7 +88,7 @@ def _headers(block: bytes) -> list[tuple[str, str]]:
         name, colon, value = text.partition(":")
         assert colon
         assert re.fullmatch(r"[!-9;-~]+", name), name
-        found.append((name, value[1:] if value.startswith(" ") else value))
+        found.append((name, value.removeprefix(" ")))
         if "=?" in line.decode("utf-8"):
             assert len(text) <= 78, len(text)
     return found

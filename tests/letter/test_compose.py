@@ -280,8 +280,8 @@ def test_files_that_are_not_the_letters_to_send(desk, line, cell, words):
     desk.write("sub/x.txt", b"x")
     outside = desk.folder.parent / "outside.txt"
     outside.write_text("secret")
-    os.symlink(outside, desk.folder / "link.txt")
-    os.symlink(desk.folder.parent, desk.folder / "linked")
+    (desk.folder / "link.txt").symlink_to(outside)
+    (desk.folder / "linked").symlink_to(desk.folder.parent)
     os.mkfifo(desk.folder / "pipe")
     problem = only_problem(desk.examine(f"{line}\n{PLAIN}", {"name": "Zoë", "f": cell}))
     assert words in problem.message
@@ -334,7 +334,10 @@ def test_an_invitation_stands_beside_the_text_and_among_the_files(desk):
 
 def test_pictures_of_the_folder_are_shown_in_the_letter_once_each(desk):
     desk.write("images/logo.png", b"PNG")
-    text = 'Subject: x\n\n<img src="images/logo.png" alt="a"><img alt="b" src="images/logo.png"><img src="https://x.example/y.png" alt="">'
+    text = (
+        'Subject: x\n\n<img src="images/logo.png" alt="a"><img alt="b" src="images/logo.png">'
+        '<img src="https://x.example/y.png" alt="">'
+    )
     letter = desk.letter(text, name="letter.html")
     (picture,) = letter.attachments
     assert letter.html.count(f"cid:{picture.content_id}") == 2
@@ -350,7 +353,10 @@ def test_pictures_of_the_folder_are_shown_in_the_letter_once_each(desk):
 
 def test_a_row_may_choose_its_picture(desk):
     desk.write("images/a.png", b"A")
-    text = 'Subject: x\n\n<p>Hi {{ who }}</p><img src="images/{{ who }}.png" alt="{{ who }}"><img src="{{ url }}" alt="">'
+    text = (
+        'Subject: x\n\n<p>Hi {{ who }}</p><img src="images/{{ who }}.png" alt="{{ who }}">'
+        '<img src="{{ url }}" alt="">'
+    )
     assert (
         desk.letter(text, {"who": "a", "url": "https://x.example/y.png"}, "letter.html")
         .attachments[0]
@@ -394,11 +400,33 @@ HOSTILE = st.one_of(
     ),
 )
 LETTERS = [
-    ("letter.md", "Subject: Hi {{ a }}\nTo: {{ b }} <{{ email }}>\nX-Note: {{ c }}\nPreheader: {{ a }}\n\n# {{ a }}\n\n[{{ b }}]({{ c }}) <{{ c }}> *{{ a }}* `{{ b }}`\n\n| {{ a }} | b |\n|--|--|\n| {{ c }} | d |\n"),
-    ("letter.html", 'Subject: {{ a }}{{ b }}\nUnsubscribe: https://x.example/{{ c|urlencode }}\n\n<style>p{color:red}</style><p class="{{ c }}">{{ a }}</p><a href="{{ b }}" title="{{ c }}">{{ c }}</a><p title={{ a }}>x</p>'),
-    ("letter.txt", "Subject: {{ a }}\nCc: {{ b }} <boss@x.example>\n\n{{ a }}\n{% if b %}{{ b }}{% endif %}\n{{ c }}\n"),
+    (
+        "letter.md",
+        (
+            "Subject: Hi {{ a }}\nTo: {{ b }} <{{ email }}>\n"
+            "X-Note: {{ c }}\nPreheader: {{ a }}\n\n# {{ a }}\n"
+            "\n[{{ b }}]({{ c }}) <{{ c }}> *{{ a }}* `{{ b }}`\n"
+            "\n| {{ a }} | b |\n|--|--|\n| {{ c }} | d |\n"
+        ),
+    ),
+    (
+        "letter.html",
+        (
+            "Subject: {{ a }}{{ b }}\nUnsubscribe: https://x.example/{{ c|urlencode }}\n"
+            '\n<style>p{color:red}</style><p class="{{ c }}">{{ a }}</p><a href="{{ b }}" title="{{ '
+            'c }}">{{ c }}</a><p title={{ a }}>x</p>'
+        ),
+    ),
+    (
+        "letter.txt",
+        (
+            "Subject: {{ a }}\nCc: {{ b }} <boss@x.example>\n"
+            "\n{{ a }}\n{% if b %}{{ b }}{% endif %}\n"
+            "{{ c }}\n"
+        ),
+    ),
     ("letter.md", "Subject: s {{ a }}\n\n{% set x %}{{ b }}{% endset %}{{ x|upper }} **{{ c }}**\n"),
-]  # fmt: skip
+]
 
 
 ALLOWED_TAGS = {
@@ -437,7 +465,20 @@ def test_hostile_cells_add_nothing_to_a_message(desk, letter, a, b, c):
     composed = composer.compose(row, key="k", message_id="<m@ada.example>", date=DATE)
     assert set(composed.envelope.recipients) <= {"zoe@x.example", "boss@x.example"}
     message = judge.read(seal(composed).content)
-    allowed = {"From", "To", "Cc", "Subject", "X-Note", "List-Unsubscribe", "List-Unsubscribe-Post", "Date", "Message-ID", "MIME-Version", "Content-Type", "Content-Transfer-Encoding"}  # fmt: skip
+    allowed = {
+        "From",
+        "To",
+        "Cc",
+        "Subject",
+        "X-Note",
+        "List-Unsubscribe",
+        "List-Unsubscribe-Post",
+        "Date",
+        "Message-ID",
+        "MIME-Version",
+        "Content-Type",
+        "Content-Transfer-Encoding",
+    }
     assert set(message.names()) <= allowed
     assert len(message.names()) == len(set(message.names()))
     assert judge.mailboxes(message.get("To"))[0][1] == "zoe@x.example"
@@ -446,5 +487,6 @@ def test_hostile_cells_add_nothing_to_a_message(desk, letter, a, b, c):
     assert tags.names <= ALLOWED_TAGS
     assert not any(link.strip().lower().startswith(("javascript:", "data:")) for link in tags.links)
     assert [part.media_type for part in message.walk() if part.parts == []] in (
-        ["text/plain"], ["text/plain", "text/html"],
-    )  # fmt: skip
+        ["text/plain"],
+        ["text/plain", "text/html"],
+    )

@@ -10,26 +10,50 @@ from merge.message import email_message
 from merge.seal import seal
 
 CELLS = {
-    "First Name": "Zoë", "last": "Álvarez, Dr.", "email": "zoe@x.example", "boss": "boss@x.example", "nr": "12",
-    "tags": "red; green", "plan": "pro", "city": "京都市", "note": "line one\nline <two> & three",
-}  # fmt: skip
+    "First Name": "Zoë",
+    "last": "Álvarez, Dr.",
+    "email": "zoe@x.example",
+    "boss": "boss@x.example",
+    "nr": "12",
+    "tags": "red; green",
+    "plan": "pro",
+    "city": "京都市",
+    "note": "line one\nline <two> & three",
+}
 HEADERS = {
     "subject": "Subject: Hello",
     "subject with a name": "Subject: Hello {{ first_name }} {{ last }}",
-    "subject in other scripts": "Subject: Привет {{ city }}, שלום 😀 und noch viel mehr Wörter für {{ first_name }} in einer langen Zeile",
+    "subject in other scripts": (
+        "Subject: Привет {{ city }}, שלום 😀 und noch viel mehr Wörter für {{ first_name "
+        "}} in einer langen Zeile"
+    ),
     "long subject": "Subject: {% for i in range(40) %}word{{ i }} {% endfor %}",
     "named recipient": "Subject: x\nTo: {{ first_name }} {{ last }} <{{ email }}>",
     "two recipients": "Subject: x\nTo: {{ email }}, Boss <{{ boss }}>",
     "cc and bcc": "Subject: x\nCc: {{ boss }}\nBcc: secret@x.example",
-    "from and reply-to": "Subject: x\nFrom: Ädä Club <ada@ada.example>\nReply-To: {{ city }} <desk@ada.example>",
+    "from and reply-to": (
+        "Subject: x\nFrom: Ädä Club <ada@ada.example>\nReply-To: {{ city }} <desk@ada.example>"
+    ),
     "preheader": "Subject: x\nPreheader: For {{ first_name }} <only>",
-    "unsubscribe": "Subject: x\nUnsubscribe: https://x.example/leave?{{ email|urlencode }}, mailto:leave@x.example",
+    "unsubscribe": (
+        "Subject: x\nUnsubscribe: https://x.example/leave?{{ email|urlencode }}, mailto:leave@x.example"
+    ),
     "attachment": "Subject: x\nAttach: files/{{ nr }}.pdf",
-    "named attachment": "Subject: x\nAttach: files/{{ nr }}.pdf\nAttach-As: Rechnung für {{ first_name }} {{ last }} in {{ city }}.pdf",
+    "named attachment": (
+        "Subject: x\nAttach: files/{{ nr }}.pdf\nAttach-As: Rechnung für {{ first_name }} "
+        "{{ last }} in {{ city }}.pdf"
+    ),
     "two attachments": "Subject: x\nAttach: files/12.pdf\nAttach: files/notes.txt",
     "invitation": "Subject: x\nAttach: files/party.ics",
-    "conditional": "Subject: {% if plan == 'pro' %}Pro{% else %}Free{% endif %}\n{% if boss %}\nCc: {{ boss }}\n{% endif %}",
-    "other headers": "Subject: x\nX-Campaign: spring {{ nr }}\nList-Id: <news.ada.example>\nContent-Language: de\nIn-Reply-To: <a@b.example>\nReferences: <a@b.example> <c@d.example>",
+    "conditional": (
+        "Subject: {% if plan == 'pro' %}Pro{% else %}Free{% endif %}\n"
+        "{% if boss %}\nCc: {{ boss }}\n{% endif %}"
+    ),
+    "other headers": (
+        "Subject: x\nX-Campaign: spring {{ nr }}\n"
+        "List-Id: <news.ada.example>\nContent-Language: de\n"
+        "In-Reply-To: <a@b.example>\nReferences: <a@b.example> <c@d.example>"
+    ),
     "remark and set": "{# a remark #}\n{% set who = first_name|upper %}\nSubject: {{ who }}",
     "folded": "Subject: one\n two\n three",
 }
@@ -43,23 +67,39 @@ BODIES = {
     },
     "letter.md": {
         "plain": "# Hello\n\nbye\n",
-        "values": "Hi **{{ first_name }}** {{ last }},\n\n{{ note }}\n\n> {{ city }}\n\n[link](https://x.example/{{ nr }})\n",
-        "loop": "{% for t in tags|split(';') %}\n- {{ t }}\n{% endfor %}\n\n| a | b |\n|--|--|\n{% for t in tags|split(';') %}\n| {{ t }} | {{ loop.index }} |\n{% endfor %}\n",
+        "values": (
+            "Hi **{{ first_name }}** {{ last }},\n\n{{ note }}\n"
+            "\n> {{ city }}\n\n[link](https://x.example/{{ nr }})\n"
+        ),
+        "loop": (
+            "{% for t in tags|split(';') %}\n- {{ t }}\n"
+            "{% endfor %}\n\n| a | b |\n|--|--|\n{% for t in tags|split(';') %}\n"
+            "| {{ t }} | {{ loop.index }} |\n{% endfor %}\n"
+        ),
         "picture": "![Logo](files/logo.png)\n\nHi {{ first_name }}\n",
         "block": "{% set x %}*{{ note }}*{% endset %}{{ x }} {% if plan == 'pro' %}**pro**{% endif %}\n",
     },
     "letter.html": {
         "plain": "<p>Hello</p>",
-        "values": "<!DOCTYPE html><html lang='en'><body><p title=\"{{ note }}\">Hi {{ first_name }} {{ last }} &amp; {{ note }}</p></body></html>",
-        "loop": "<style>li:first-child{color:red}</style><ul>{% for t in tags|split(';') %}<li>{{ t }}</li>{% endfor %}</ul>",
+        "values": (
+            "<!DOCTYPE html><html lang='en'><body><p title=\"{{ note }}\">Hi {{ first_name }} "
+            "{{ last }} &amp; {{ note }}</p></body></html>"
+        ),
+        "loop": (
+            "<style>li:first-child{color:red}</style><ul>{% for t in tags|split(';') %}<li>{{ "
+            "t }}</li>{% endfor %}</ul>"
+        ),
         "picture": "<img src='files/logo.png' alt='Logo'><p class=\"{{ plan }}\">{{ city }}</p>",
         "macro": "{% from 'macros.html' import button %}{{ button(first_name, 'https://x.example/') }}",
         "extended": "{% extends 'base.html' %}{% block content %}<p>{{ note }}</p>{% endblock %}",
     },
     "letter.mjml": {
-        "values": "<mjml><mj-body><mj-section><mj-column><mj-text>Hi {{ first_name }} {{ last }}, {{ note }}</mj-text></mj-column></mj-section></mj-body></mjml>",
+        "values": (
+            "<mjml><mj-body><mj-section><mj-column><mj-text>Hi {{ first_name }} {{ last }}, "
+            "{{ note }}</mj-text></mj-column></mj-section></mj-body></mjml>"
+        ),
     },
-}  # fmt: skip
+}
 CORPUS = [
     pytest.param(name, f"{head}\n\n{body}", id=f"{name}: {head_name}, {body_name}")
     for name, bodies in BODIES.items()

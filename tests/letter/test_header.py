@@ -139,8 +139,7 @@ def test_the_check_refuses_words_that_this_project_never_writes(line):
 )
 def test_the_check_refuses_header_blocks_that_are_none(block):
     with pytest.raises(proof.Misread):
-        for line in proof.headers(block):
-            proof.field(line)
+        [proof.field(line) for line in proof.headers(block)]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import judge
 import pytest
+from conftest import recipient
 
 from merge.seal import seal
 
@@ -15,7 +16,11 @@ def read(letter):
 
 
 def test_its_sample_letter(desk):
-    text = "TO: {{email}}\nSUBJECT: Testing mailmerge\nFROM: My Self <myself@mydomain.example>\n\nHi, {{name}},\n\nYour number is {{number}}.\n"
+    text = (
+        "TO: {{email}}\nSUBJECT: Testing mailmerge\n"
+        "FROM: My Self <myself@mydomain.example>\n"
+        "\nHi, {{name}},\n\nYour number is {{number}}.\n"
+    )
     letter = desk.letter(text, {"email": "bob@bobdomain.example", "name": "Bob", "number": "17"}, NAME)
     assert letter.text == "Hi, Bob,\n\nYour number is 17.\n"
     assert letter.html is None
@@ -24,7 +29,12 @@ def test_its_sample_letter(desk):
 
 
 def test_several_recipients_and_bcc(desk):
-    text = "TO: {{email}}, Ann <ann@x.example>\nCC: c@x.example\nBCC: My Self <me@x.example>, d@x.example\nREPLY-TO: r@x.example\nSUBJECT: x\nFROM: f@x.example\n\nhi\n"
+    text = (
+        "TO: {{email}}, Ann <ann@x.example>\nCC: c@x.example\n"
+        "BCC: My Self <me@x.example>, d@x.example\n"
+        "REPLY-TO: r@x.example\nSUBJECT: x\nFROM: f@x.example\n"
+        "\nhi\n"
+    )
     letter = desk.letter(text, name=NAME)
     assert letter.envelope.recipients == (
         "zoe@x.example",
@@ -37,7 +47,12 @@ def test_several_recipients_and_bcc(desk):
 
 
 def test_markdown_by_content_type_with_hard_breaks(desk):
-    text = "TO: {{email}}\nSUBJECT: x\nFROM: f@x.example\nCONTENT-TYPE: text/markdown\n\nYou can add:\n\n- Emphasis, aka *italics*.\n\nline one\nline {{n}}\n"
+    text = (
+        "TO: {{email}}\nSUBJECT: x\nFROM: f@x.example\n"
+        "CONTENT-TYPE: text/markdown\n\nYou can add:\n"
+        "\n- Emphasis, aka *italics*.\n\nline one\n"
+        "line {{n}}\n"
+    )
     letter = desk.letter(text, {"n": "two"}, NAME)
     assert "<em>italics</em>" in letter.html
     assert "line one<br>\nline two" in letter.html
@@ -46,14 +61,16 @@ def test_markdown_by_content_type_with_hard_breaks(desk):
 
 
 def test_html_by_content_type_escapes_cells_and_warns_once(desk):
-    text = "TO: {{email}}\nSUBJECT: x\nFROM: f@x.example\nContent-Type: text/html\n\n<html><body><p>Hi, {{name}},</p><p>{{number|safe}}</p></body></html>\n"
+    text = (
+        "TO: {{email}}\nSUBJECT: x\nFROM: f@x.example\n"
+        "Content-Type: text/html\n\n<html><body><p>Hi, {{name}},</p><p>{{number|safe}}</p>"
+        "</body></html>\n"
+    )
     cells = {"name": "<script>x</script> & co", "number": "<b>17</b>"}
     letter = desk.letter(text, cells, NAME)
     assert "&lt;script&gt;x&lt;/script&gt; &amp; co" in letter.html
     assert "<b>17</b>" in letter.html
     composer = desk.composer(text, NAME)
-    from conftest import recipient
-
     kinds = [[problem.kind for problem in composer.examine(recipient(cells)).problems] for _ in range(3)]
     assert kinds == [["html"], [], []]
 
@@ -91,14 +108,24 @@ Content-Type: text/html; charset=us-ascii
 
 @pytest.mark.parametrize("shape", ["{% set who %}{{name}}{% endset %}{{who}}", "{{name}}"])
 def test_hand_written_alternatives_with_blocks(desk, shape):
-    text = f"TO: {{{{email}}}}\nFROM: f@x.example\nSUBJECT: x\nContent-Type: multipart/alternative; boundary=b\n\n--b\nContent-Type: text/plain\n\nHi {shape}\n--b\nContent-Type: text/html\n\n<p>Hi {shape}</p>\n--b--\n"
+    text = (
+        f"TO: {{{{email}}}}\nFROM: f@x.example\nSUBJECT: x\n"
+        f"Content-Type: multipart/alternative; boundary=b\n"
+        f"\n--b\nContent-Type: text/plain\n\nHi {shape}\n"
+        f"--b\nContent-Type: text/html\n\n<p>Hi {shape}</p>\n"
+        f"--b--\n"
+    )
     letter = desk.letter(text, {"name": "A & <B>"}, NAME)
     assert letter.text.strip() == "Hi A & <B>"
     assert "Hi A &amp; &lt;B&gt;" in letter.html
 
 
 def test_alternatives_without_an_html_part_are_an_error(desk):
-    text = "TO: {{email}}\nFROM: f@x.example\nSUBJECT: x\nContent-Type: multipart/alternative; boundary=b\n\n--b\nContent-Type: text/plain\n\nHi\n--b--\n"
+    text = (
+        "TO: {{email}}\nFROM: f@x.example\nSUBJECT: x\n"
+        "Content-Type: multipart/alternative; boundary=b\n"
+        "\n--b\nContent-Type: text/plain\n\nHi\n--b--\n"
+    )
     assert "text/html" in desk.examine(text, name=NAME).problems[0].message
 
 
@@ -115,7 +142,11 @@ def test_attachments(desk, line):
 
 def test_an_attached_picture_that_the_letter_shows(desk):
     desk.write("image.jpg", b"JPG")
-    text = 'TO: {{email}}\nSUBJECT: x\nFROM: f@x.example\nCONTENT-TYPE: text/html\nATTACHMENT: image.jpg\n\n<html><body><img src="image.jpg" alt="a"></body></html>\n'
+    text = (
+        "TO: {{email}}\nSUBJECT: x\nFROM: f@x.example\n"
+        "CONTENT-TYPE: text/html\nATTACHMENT: image.jpg\n"
+        '\n<html><body><img src="image.jpg" alt="a"></body></html>\n'
+    )
     letter = desk.letter(text, name=NAME)
     shown = [file for file in letter.attachments if file.content_id]
     assert len(shown) == 1
@@ -125,9 +156,16 @@ def test_an_attached_picture_that_the_letter_shows(desk):
 def test_a_letter_that_extends_another_which_brings_the_headers(desk):
     desk.write(
         "base.txt",
-        "TO: {{email}}\nSUBJECT: {% block subject %}none{% endblock %}\nFROM: f@x.example\n\n{% block body %}{% endblock %}\nbye\n",
+        (
+            "TO: {{email}}\nSUBJECT: {% block subject %}none{% endblock %}\n"
+            "FROM: f@x.example\n\n{% block body %}{% endblock %}\n"
+            "bye\n"
+        ),
     )
-    text = '{% extends "base.txt" %}\n{% block subject %}Hi {{name}}{% endblock %}\n{% block body %}Dear {{name}},{% endblock %}\n'
+    text = (
+        '{% extends "base.txt" %}\n{% block subject %}Hi {{name}}{% endblock %}\n'
+        "{% block body %}Dear {{name}},{% endblock %}\n"
+    )
     letter = desk.letter(text, {"name": "Zoë"}, NAME)
     assert dict(letter.headers)["Subject"] == "Hi Zoë"
     assert letter.text == "Dear Zoë,\nbye\n"
@@ -147,14 +185,21 @@ def test_conditions_in_its_header_block(desk):
 
 
 def test_its_extra_headers_are_kept(desk):
-    text = "TO: {{email}}\nSUBJECT: x\nFROM: f@x.example\nX-Course: {{c}}\nDate: Mon, 1 Jan 2024 00:00:00 +0000\n\nhi\n"
+    text = (
+        "TO: {{email}}\nSUBJECT: x\nFROM: f@x.example\n"
+        "X-Course: {{c}}\nDate: Mon, 1 Jan 2024 00:00:00 +0000\n"
+        "\nhi\n"
+    )
     message = read(desk.letter(text, {"c": "EECS 485"}, NAME))
     assert message.get("X-Course") == "EECS 485"
     assert message.get("Date").startswith("Mon, 23 Nov 2026")
 
 
 def test_utf8_everywhere(desk):
-    text = "TO: Laȝamon <{{email}}>\nSUBJECT: Laȝamon 😀 klâwen\nFROM: Ælfric <f@x.example>\n\nÞā wæs {{name}} 😀\n"
+    text = (
+        "TO: Laȝamon <{{email}}>\nSUBJECT: Laȝamon 😀 klâwen\n"
+        "FROM: Ælfric <f@x.example>\n\nÞā wæs {{name}} 😀\n"
+    )
     letter = desk.letter(text, {"name": "Laȝamon"}, NAME)
     message = read(letter)
     assert judge.phrase(message.get("Subject")) == "Laȝamon 😀 klâwen"

@@ -38,7 +38,12 @@ class Shown(HTMLParser):
 
 
 def test_markdown_becomes_a_document_and_a_readable_text(desk):
-    text = "Subject: x\nContent-Language: en\nPreheader: Come {{ name }}\n\n# Hello {{ name }}\n\n**Bring** [a book](https://x.example/b?c={{ name|urlencode }}) or <https://y.example>.\n\n- one\n- two\n\n| a | b |\n|---|---|\n| 1 | {{ name }} |\n"
+    text = (
+        "Subject: x\nContent-Language: en\nPreheader: Come {{ name }}\n"
+        "\n# Hello {{ name }}\n\n**Bring** [a book](https://x.example/b?c={{ name|urlencode "
+        "}}) or <https://y.example>.\n\n- one\n- two\n"
+        "\n| a | b |\n|---|---|\n| 1 | {{ name }} |\n"
+    )
     letter = desk.letter(text, {"name": "Zoë & <co>"})
     shown = Shown(letter.html)
     assert letter.html.startswith("<!DOCTYPE html>")
@@ -50,14 +55,19 @@ def test_markdown_becomes_a_document_and_a_readable_text(desk):
     assert "Hello Zoë & <co>" in shown.text
     assert "co" not in shown.tags
     assert letter.text == (
-        "Hello Zoë & <co>\n\nBring a book (https://x.example/b?c=Zo%C3%AB%20%26%20%3Cco%3E) or https://y.example.\n\n"
+        "Hello Zoë & <co>\n\nBring a book (https://x.example/b?c=Zo%C3%AB%20%26%20%3Cco%3E) "
+        "or https://y.example.\n\n"
         "  • one\n  • two\na\t\tb\n1\t\tZoë & <co>\n"
     )
 
 
 @pytest.mark.parametrize(
-    "cell", ["**bold**", "[x](https://evil.example)", "# head", "- item", "<b>x</b>", "`code`", "&amp;", "a|b", "1. x", "> q", "![x](y.png)", "<https://evil.example>", "\\", "---", "~~x~~", "![](http://x/a)"]
-)  # fmt: skip
+    "cell",
+    [
+        *("**bold**", "[x](https://evil.example)", "# head", "- item", "<b>x</b>", "`code`", "&amp;", "a|b"),
+        *("1. x", "> q", "![x](y.png)", "<https://evil.example>", "\\", "---", "~~x~~", "![](http://x/a)"),
+    ],
+)
 @pytest.mark.parametrize(
     "around",
     [
@@ -93,8 +103,10 @@ def test_safe_cells_may_hold_markdown_and_html(desk):
 def test_html_letters_are_escaped_inlined_and_given_a_text(desk):
     text = """Subject: {{ n }}
 
-<!DOCTYPE html><html lang="en"><head><style>p{color:#112233}.vip{font-weight:bold}@media (max-width:600px){p{font-size:18px}}</style></head>
-<body><p class="{{ k }}">Hi {{ n }}</p><p><a href="https://x.example/{{ n|urlencode }}">link</a></p></body></html>
+<!DOCTYPE html><html lang="en"><head><style>p{color:#112233}.vip{font-weight:bold}
+@media (max-width:600px){p{font-size:18px}}</style></head>
+<body><p class="{{ k }}">Hi {{ n }}</p>
+<p><a href="https://x.example/{{ n|urlencode }}">link</a></p></body></html>
 """
     letter = desk.letter(text, {"n": "Tom & <b>", "k": "vip"}, "letter.html")
     assert "Hi Tom &amp; &lt;b&gt;" in letter.html
@@ -156,7 +168,11 @@ def test_a_cell_cannot_make_a_link_run_a_script(desk, kind, body, link):
 
 
 def test_mjml_is_rendered_after_jinja(desk):
-    text = 'Subject: x\n\n<mjml><mj-body>{% for n in names|split %}<mj-section><mj-column><mj-text color="{{ c }}">Hi {{ n }} &amp; co</mj-text></mj-column></mj-section>{% endfor %}</mj-body></mjml>\n'
+    text = (
+        "Subject: x\n\n<mjml><mj-body>{% for n in names|split %}<mj-section><mj-column><mj-text "
+        'color="{{ c }}">Hi {{ n }} &amp; co</mj-text></mj-column></mj-section>{% endfor '
+        "%}</mj-body></mjml>\n"
+    )
     letter = desk.letter(text, {"names": "Zoë,<Bob>", "c": "#ff0000"}, "letter.mjml")
     assert "Hi Zoë &amp; co" in letter.html
     assert "Hi &lt;Bob&gt; &amp; co" in letter.html
@@ -190,10 +206,28 @@ def test_languages_of_the_right_come_from_the_right(desk):
 
 CELLS = st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=20).map(str.strip)
 BODIES = [
-    ("letter.html", '<style>p{color:red}.a{margin:1px}p+p{top:1px}td:first-child{left:1px}</style><table>{% for x in c|split %}<tr><td>{{ x }}</td><td>{{ a }}</td></tr>{% endfor %}</table><p class="a">{{ a }}</p><p>{{ b }}<a href="https://x.example/{{ c|urlencode }}" title="{{ a }}">{{ b }}</a></p>{% if a %}<p class="a">{{ a|upper }}</p>{% endif %}<img src="https://x.example/a.png" alt="{{ b }}">'),
-    ("letter.html", '<p class="{{ a }}">{{ b }}</p><style>.vip{color:red}[title]{top:1px}</style><p title="{{ c }}">x</p>'),
-    ("letter.html", "{% macro row(x) %}<li>{{ x }}</li>{% endmacro %}<ul>{{ row(a) }}{{ row(b) }}</ul>{{ c }}"),
-]  # fmt: skip
+    (
+        "letter.html",
+        (
+            "<style>p{color:red}.a{margin:1px}p+p{top:1px}td:first-child{left:1px}</style><table>"
+            "{% for x in c|split %}<tr><td>{{ x }}</td><td>{{ a }}</td></tr>{% endfor %}</table>"
+            '<p class="a">{{ a }}</p><p>{{ b }}<a href="https://x.example/{{ c|urlencode }}" '
+            'title="{{ a }}">{{ b }}</a></p>{% if a %}<p class="a">{{ a|upper }}</p>{% endif '
+            '%}<img src="https://x.example/a.png" alt="{{ b }}">'
+        ),
+    ),
+    (
+        "letter.html",
+        (
+            '<p class="{{ a }}">{{ b }}</p><style>.vip{color:red}[title]{top:1px}</style><p '
+            'title="{{ c }}">x</p>'
+        ),
+    ),
+    (
+        "letter.html",
+        ("{% macro row(x) %}<li>{{ x }}</li>{% endmacro %}<ul>{{ row(a) }}{{ row(b) }}</ul>{{ c }}"),
+    ),
+]
 
 
 @settings(

@@ -91,8 +91,7 @@ def letters(draw: st.DrawFn) -> Letter:
         row=2,
         envelope=Envelope(boxes["from"][0].address, tuple({box.address for box in boxes["to"]})),
         headers=tuple(
-            (name, ", ".join(box.address for box in boxes[name.lower()]) if not value else value)
-            for name, value in headers
+            (name, value or ", ".join(box.address for box in boxes[name.lower()])) for name, value in headers
         ),
         mailboxes=boxes,
         text=text,

@@ -35,7 +35,9 @@ def test_a_starter_has_no_problem_with_its_own_list(folder):
     composer = Composer(template, folder=folder, sender=SENDER)
     for person in people:
         assert composer.examine(person).problems == ()
-        composed = composer.compose(person, key=person.address, message_id=f"<{person.row}@ada.example>", date=DATE)
+        composed = composer.compose(
+            person, key=person.address, message_id=f"<{person.row}@ada.example>", date=DATE
+        )
         content = seal(composed).content
         message = judge.read(content)
         assert person.cells["first_name"] in judge.phrase(message.get("Subject"))
@@ -53,5 +55,11 @@ def test_a_starter_has_no_problem_with_its_own_list(folder):
 
 def test_the_names_of_the_starters_are_in_many_scripts():
     names = "".join(row.cells["first_name"] for folder in STARTERS for row in rows(folder))
-    for first, last in (("A", "z"), ("\u0370", "\u052f"), ("\u05d0", "\u05ea"), ("\u0600", "\u06ff"), ("\u4e00", "\u9fff")):
+    for first, last in (
+        ("A", "z"),
+        ("\u0370", "\u052f"),
+        ("\u05d0", "\u05ea"),
+        ("\u0600", "\u06ff"),
+        ("\u4e00", "\u9fff"),
+    ):
         assert any(first <= character <= last for character in names)
