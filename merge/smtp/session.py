@@ -296,9 +296,10 @@ class Session:
 
     def _hurry(self, step: Step, patience: float) -> float:
         """Return how long a step may last: the caller's patience counts only where no row depends on it."""
+        if isinstance(step, Idle):
+            return patience
         opened = self._dialogue is not None and self._dialogue.opened
-        waits = isinstance(step, Idle) or (opened and not self._docket.pending)
-        return patience if waits else math.inf
+        return math.inf if self._docket.pending or not opened else patience
 
     def _perform(self, step: Step, patience: float) -> Event | None:
         """Do one step. None: the patience, or the run, ended first; the step is still to be done."""

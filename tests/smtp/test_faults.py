@@ -600,15 +600,22 @@ def test_replies_in_small_segments_are_not_waited_for(level):
 
 
 def test_reader_that_stalls_leaves_the_row_waiting():
+    given_up = threading.Event()
+
+    class Clock(Told):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            given_up.set()
+
     def stall(peer: Peer) -> None:
         peer.hello(*PIPES)
         peer.envelope()
-        time.sleep(0.8)
+        assert given_up.wait(20)
 
     large = delivery(1, content=b"Subject: x\r\n\r\n" + (b"y" * 70 + b"\r\n") * 200_000)
     with Server(stall, good()) as server:
         patient = replace(QUICK, opening=5.0, replies={**QUICK.replies, "end of data": 5.0})
-        sent = send([large], account(server), deadlines=patient)
+        sent = send([large], account(server), deadlines=patient, clock=Clock())
     assert sent.states == {1: "sent"}
     assert sent.committed == [1]
     assert "took nothing more" in sent.told[0]
