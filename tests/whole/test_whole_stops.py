@@ -162,3 +162,17 @@ def test_a_server_that_comes_up_later_is_waited_for(tmp_path):
     with serving(port=port) as server:
         assert ended(process).code == 0
         assert len(server.mails) == 3
+
+
+def test_a_stopped_run_can_go_on_at_once_though_a_row_is_deferred(tmp_path):
+    replies = {"RCPT p0002@x.example": ["451 4.7.1 greylisted"]}
+    with serving(holds_from=3, replies=replies) as server:
+        folder = campaign(tmp_path / "c", people(9), server=server, account='[retry]\nfirst = "1h"\n')
+        process = begin("send", "--confirm", "9", cwd=folder)
+        assert server.held.wait(20)
+        os.kill(process.pid, signal.SIGINT)
+        stopping(process)
+        server.released.set()
+        said = ended(process)
+        assert "1 deferred" in said.err
+        assert said.err.endswith("Next     mergepost send\n"), "the others need not wait for that row"
