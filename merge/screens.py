@@ -238,7 +238,7 @@ def sent(summary: Summary, settings: Settings, *, sandbox: bool, now: float) -> 
     if sandbox:
         letters = f"{_near(summary.results.parent)}/*.eml" if summary.results else ""
         lines.append(f"Letters  {plain(letters)}   (the sandbox: nothing left this machine)")
-    elif ending and ending.next_due and ending.next_due > now:
+    elif ending and ending.next_due and ending.next_due > now and _must_wait(ending, summary.states):
         reason = (
             "the pace allows no more before" if ending.out_of_allowance else "deferred rows are tried again"
         )
@@ -248,6 +248,11 @@ def sent(summary: Summary, settings: Settings, *, sandbox: bool, now: float) -> 
     elif summary.next_step:
         lines.append(f"Next     {summary.next_step}")
     return lines
+
+
+def _must_wait(ending: Ending, states: Mapping[State, int]) -> bool:
+    """Whether nothing can go before the next moment: neither a row that waits nor one of a stopped run."""
+    return ending.out_of_allowance or not states[State.WAITING]
 
 
 def _how(ending: Ending, seconds: float) -> str:
