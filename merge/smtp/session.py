@@ -188,8 +188,6 @@ class Session:
                 dialogue.resume(Leave())
                 while not isinstance(dialogue.step, Hangup):
                     dialogue.resume(self._perform(dialogue.step, math.inf) or Lost("was left"))
-        except (MergeError, OSError):
-            pass  # nothing that happens to a line after its last answer matters
         finally:
             self._drop("the session was closed before the server answered")
 

@@ -6,6 +6,7 @@ what no second try can mend is CarrierError.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import select
 import socket
@@ -220,7 +221,8 @@ class Wire:
         if isinstance(line, ssl.SSLSocket) and self._security is not None and self._secure:
             self._security.remember(line)
         self._secure = False
-        line.close()
+        with contextlib.suppress(OSError):  # a reset may still be reported here; the line is gone either way
+            line.close()
 
     # What it is
 

@@ -59,14 +59,10 @@ def over_a_socket(script: Script, server: Server) -> Result:
         window=script.window,
         ehlo_name="ada.example",
     )
-    replies = {
-        **Deadlines().replies,
-        "end of data": 0.4,
-        "MAIL": 0.4,
-        "RSET": 0.4,
-        "QUIT": 0.4,
-        "the conversation so far": 0.2,
-    }
+    silent = any(side == "X" and data == b"silence" for part in script.lines for side, data in part)
+    seconds = 0.5 if silent else 5.0
+    replies = dict.fromkeys(("MAIL", "RCPT", "DATA", "body", "end of data", "RSET", "NOOP"), seconds)
+    replies |= {"QUIT": 0.4, "the conversation so far": 0.4}
 
     def record(delivery: Delivery) -> None:
         result.committed.append(delivery.row)
@@ -77,7 +73,7 @@ def over_a_socket(script: Script, server: Server) -> Result:
         account,
         clock=clock,
         before_commit=record,
-        deadlines=Deadlines(opening=1.0, replies=replies),
+        deadlines=Deadlines(opening=5.0, replies=replies),
         schedule=(1.0, 1.0),
     )
     todo = iter(script.deliveries())

@@ -101,7 +101,7 @@ def test_caps_hold_at_their_edge():
     assert len(read(b"250-x\r\n" * 99 + b"250 x\r\n")) == 1
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(200, 559), st.lists(st.binary(max_size=30), min_size=1, max_size=4)), max_size=4
@@ -124,6 +124,7 @@ def test_cuts_change_nothing(replies, data):
     assert all(reply.text.isascii() and reply.text.isprintable() for reply in whole)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_escaped_text_is_printable_ascii(data):
     assert escape(data).isascii()
@@ -172,6 +173,7 @@ def test_dots_are_doubled(content, stuffed):
     assert command.stuff(content) == stuffed
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("a.\r\n", max_size=5), max_size=12))
 def test_stuffed_content_ends_nowhere_and_comes_back(lines):
     content = "\r\n".join(line.replace("\r", "").replace("\n", "") for line in lines).encode() + b"\r\n"
