@@ -1,7 +1,7 @@
 """How long does one letter take, and what is left to win?
 
 Run: python bench/letter.py [--profile]. Every way makes the same messages in turn, in one process; the best
-of several rounds counts, in microseconds of processor time a message. mailmerge is measured if it is installed.
+of several rounds counts, in microseconds of processor time a message. mailmerge counts if it is installed.
 """
 
 from __future__ import annotations

@@ -326,6 +326,8 @@ def _unsubscribe(marked: str) -> list[tuple[str, str]]:
             raise LetterError(f"Unsubscribe: {url[:80]!r} is no link", hint=hint)
         urls.append(url)
     found = [("List-Unsubscribe", ", ".join(f"<{url}>" for url in urls))]
+    if flaw := header.flaw(*found[0]):
+        raise LetterError(f"Unsubscribe: {flaw}")
     if any(url.lower().startswith("https:") for url in urls):
         found.append(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
     return found

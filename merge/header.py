@@ -53,6 +53,7 @@ _TOKEN_NAMES = frozenset(
 _LINE = 76
 _LONGEST = 998
 _WORD = 75
+_MANY_BLANKS = " " * 40
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|=\\?")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+(?: [A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+)*")
 _SAFE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/ "
@@ -98,6 +99,8 @@ def flaw(name: str, value: str) -> str:
             return "this header can hold plain ASCII only"
         if max(map(len, value.split(" "))) + len(name) + 2 > _LONGEST:
             return f"a word of more than {_LONGEST - len(name) - 2} characters"
+        if _MANY_BLANKS in value:
+            return "too many blanks in a row"
     return ""
 
 
@@ -120,7 +123,7 @@ def write(name: str, value: str) -> str:
         if len(name) + 2 + len(value) <= _LINE:
             return f"{name}: {value}\r\n"
         words = value.split(" ")
-        if form(name) == "token" or max(map(len, words)) < _LINE:
+        if form(name) == "token" or (max(map(len, words)) < _LINE and _MANY_BLANKS not in value):
             return _pack(name, _with_blanks(words))
     if form(name) == "token":
         _refuse(name, value)

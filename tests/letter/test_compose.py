@@ -173,7 +173,7 @@ def test_one_click_needs_https(desk):
     assert "List-Unsubscribe-Post" not in headers
 
 
-@pytest.mark.parametrize("cell", ["a b", "x>, <https://evil.example", "Zoë"])
+@pytest.mark.parametrize("cell", ["a b", "x>, <https://evil.example", "Zoë", "x" * 1000])
 def test_a_cell_cannot_break_an_unsubscribe_link(desk, cell):
     only_problem(desk.examine("Unsubscribe: https://x.example/{{ name }}\n" + PLAIN, {"name": cell}))
 
@@ -237,6 +237,24 @@ def test_compose_raises_what_examine_reports(desk):
 def test_no_sender_at_all_is_an_error_with_a_way_out(desk):
     examined = desk.composer(PLAIN, sender="").examine(recipient({"name": "a"}))
     assert "from =" in only_problem(examined).hint
+
+
+@pytest.mark.parametrize("cell", ["a" + " " * 1000 + "b", "x" * 3000, "é" * 3000, " ".join(["x" * 70] * 30)])
+def test_what_the_check_lets_pass_can_be_sent(desk, cell):
+    text = (
+        "Subject: {{ c }}\nTo: {{ c }} <{{ email }}>\n"
+        "X-Note: {{ c }}\nAttach: a.pdf\nAttach-As: {{ c }}.pdf\n"
+        "\n{{ c }}\n"
+    )
+    desk.write("a.pdf", b"x")
+    message = judge.read(seal(desk.letter(text, {"c": cell})).content)
+    assert judge.phrase(message.get("Subject")) == cell
+    assert judge.mailboxes(message.get("To")) == [(cell, "zoe@x.example")]
+    assert message.files()[0].filename == f"{cell}.pdf"
+
+
+def test_blanks_without_end_are_refused_where_nothing_may_be_encoded(desk):
+    only_problem(desk.examine("Subject: x\nList-Id: a {{ c }}\n\nhi\n", {"c": " " * 1000 + "b"}))
 
 
 # Attachments
