@@ -746,7 +746,11 @@ def test_ods_shows_what_the_person_saw(tmp_path):
     header = "".join(cell("string", "", name) for name in ("email", "fee", "share", "day", "long", "x"))
     row = (
         cell("string", "", "a@example.org<office:annotation><text:p>note</text:p></office:annotation>")
-        + cell("currency", 'office:value="1234.5"', "1.234,50 €")
+        + cell(
+            "currency",
+            'office:value="1234.5"',
+            "1.234,50 €<office:annotation><text:p>due</text:p></office:annotation>",
+        )
         + cell("percentage", 'office:value="0.155"', "15,5 %")
         + cell("date", 'office:date-value="2025-03-04"', "04.03.25")
         + cell("time", 'office:time-value="PT30H00M00S"', "30:00:00")

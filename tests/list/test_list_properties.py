@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from list_kit import inline, ods, raw_ods, raw_xlsx, worksheet, xlsx
 
 from merge.errors import ListError
-from merge.table import ListOptions, read_table
+from merge.table import ListOptions, encoding, read_table, reading
 from merge.table.structure import Structure
 
 # The machine may be busy with other tests.
@@ -183,6 +183,29 @@ def test_what_is_remarked_does_not_depend_on_the_way_it_is_read(table, delimiter
         return [[(p.kind, p.field, p.message) for p in r.problems if p.kind != "quote"] for r in recipients]
 
     assert remarks(from_file) == remarks(from_cells)
+
+
+@settings(UNHURRIED, max_examples=300)
+@given(
+    table=tables(CSV_TEXT | st.sampled_from([" a", "a ", "\u00a0", "a\u200bb", "\u3000a"])),
+    size=st.integers(3, 64),
+)
+@example(table=[["email", "A"], ["p@example.org", "x"], [" p@e.org", "x"], ["q@example.org", "x"]], size=24)
+@example(table=[["email", "A"], ["p@example.org", "x\u200by"]], size=24)
+@example(table=[["email", "A"], ["p@example.org", "x "]], size=30)
+def test_the_look_at_the_bytes_may_be_cut_anywhere(table, size):
+    """What is called trimmed and spotless is so, wherever one piece of the file ends and the next begins."""
+    cells = [cell for row in table for cell in row]
+    content = written(table, ",", "\n").removesuffix("\n").encode()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(encoding, "CHUNK", size)
+        found = encoding.survey(io.BytesIO(content), "", "list.csv")
+    assert found.encoding == "utf-8"
+    # Some control characters count as blanks, too; they are looked for as what cannot be seen.
+    if found.trimmed and found.spotless:
+        assert cells == list(map(str.strip, cells))
+    if found.spotless:
+        assert not [cell for cell in cells if reading._UNSEEN.search(cell)]
 
 
 def ods_row(kind, text):

@@ -72,6 +72,16 @@ def test_the_first_row_of_mappings_is_always_the_header():
     assert [row.cells["who"] for row in table] == ["email"]
 
 
+def test_blank_rows_stay_in_their_place_and_those_at_the_end_are_none():
+    """Rows come in blocks; a blank row at the end of one is known to be a row only by the next."""
+    for place in (0, 254, 255, 256, 300, 510, 511, 512):
+        people = [{"email": f"p{n}@example.org"} for n in range(600)]
+        people[place] = {"email": ""}
+        found = list(read_table([*people, {"email": ""}, {"email": " "}]))
+        assert [row.row for row in found] == list(range(2, 602))
+        assert [row.row for row in found if not row.address] == [place + 2]
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
