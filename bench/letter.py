@@ -31,9 +31,9 @@ DATE = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 NAMES = ("Zoë Álvarez", "Jane Doe", "山田 太郎", "Søren Åkesson", "Olga Иванова", "Bob", "Ayşe Gül", "Łukasz")
 FIELDS = ("first_name", "email", "company", "city", "plan", "seat", "amount", "code")
 PARAGRAPH = (
-    "We meet on Thursday in the old library, at seven, and stay as long as the tea lasts. Bring a book that "
-    "you would lend to a friend, and tell us in three sentences why. There is room for everyone, and the door "
-    "is open."
+    "We meet on Thursday in the old library, at seven, and stay as long as the tea lasts. "
+    "Bring a book that you would lend to a friend, and tell us in three sentences why. "
+    "There is room for everyone, and the door is open."
 )
 
 

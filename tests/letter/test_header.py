@@ -30,7 +30,7 @@ def raw(line: str) -> tuple[str, str]:
     return name, value
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(NAMES, VALUES)
 def test_text_is_read_back_as_it_was(name, value):
     line = header.write(name, value)
@@ -41,7 +41,7 @@ def test_text_is_read_back_as_it_was(name, value):
     assert proof.text(proof.field(proof.headers(line.encode())[0])[1]) == value
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.sampled_from(["To", "Reply-To"]), st.lists(st.tuples(VALUES, ADDRESSES), min_size=1, max_size=6))
 def test_mailboxes_are_read_back_as_they_were(name, boxes):
     line = header.write_mailboxes(name, boxes)
@@ -51,7 +51,7 @@ def test_mailboxes_are_read_back_as_they_were(name, boxes):
     assert all(len(physical) <= 78 for physical in line.split("\r\n"))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(VALUES.filter(bool))
 def test_file_names_are_read_back_as_they_were(value):
     line = header.write_parameters(

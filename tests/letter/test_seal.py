@@ -132,7 +132,7 @@ def plain_headers(part: judge.Part) -> list[tuple[str, str]]:
     return [(name, judge.phrase(value)) for name, value in part.headers if name.lower() not in mime]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(letters())
 def test_bytes_and_email_message_are_the_same_message(letter):
     sealed = judge.read(seal(letter).content)
@@ -141,7 +141,7 @@ def test_bytes_and_email_message_are_the_same_message(letter):
     assert leaves(sealed) == leaves(plain)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(letters())
 def test_the_message_is_the_letter(letter):
     delivery = seal(letter)
@@ -166,13 +166,13 @@ def test_the_message_is_the_letter(letter):
     assert delivery.content.isascii()
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(letters())
 def test_the_same_letter_is_the_same_bytes(letter):
     assert seal(letter).content == seal(replace(letter)).content
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(letters())
 def test_the_standard_library_finds_the_same_parts(letter):
     parsed = email.message_from_bytes(seal(letter).content, policy=email.policy.default)
@@ -184,7 +184,7 @@ def test_the_standard_library_finds_the_same_parts(letter):
         assert other.get_payload(decode=True).replace(b"\r\n", b"\n") == ours.content.replace(b"\r\n", b"\n")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(BODIES, min_size=1, max_size=6), st.data())
 @example(["a\n", "\nb"], None)
 @example(["", ""], None)
