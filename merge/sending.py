@@ -21,12 +21,14 @@ from merge.journal import Journal, Ledger
 from merge.model import Record, State
 from merge.pace import DAY, Pace
 from merge.plan import Proposal, Wish, propose
+from merge.sheet import check_target, write_sheet
 
 _TROUBLES = 100
 _PATIENCE = 900.0
 """For how many seconds a run stays while the pace lets nothing go."""
 
 _ANSWERING = "answering"
+_RESULTS = "results.csv"
 _UNFINISHED = (State.WAITING, State.DEFERRED, State.FAILED)
 
 
@@ -128,6 +130,8 @@ class Sending:
     def go(self, *, dry_run: bool) -> Summary:
         """Check, propose, ask, send, sum up. Raises what `Campaign.send` says."""
         journal, talk, wish = self.journal, self.talk, self.wish
+        if self._returns_sheet:
+            check_target(self.settings.list, self.home / self.settings.results)
         if not wish.to_sent_with:
             # A correction goes on as one: who did not get the first letter must not get the second.
             wish = replace(wish, to_sent_with=journal.meta.get(_ANSWERING) or "")
@@ -164,15 +168,34 @@ class Sending:
 
     @property
     def _results(self) -> Path:
-        return self.home / "results.csv"
+        return self.home / _RESULTS
+
+    @property
+    def _returns_sheet(self) -> bool:
+        return self.settings.results != _RESULTS and not self.sandbox
 
     def _write_results(self) -> JournalError | None:
-        """Write results.csv; where that cannot be, what was sent must still be told."""
+        """Write the results; where that cannot be, what was sent must still be told."""
         try:
             report.write_results(self.journal.records(), self._results)
+            if self._returns_sheet:
+                self._return_sheet()
         except JournalError as error:
             return error
         return None
+
+    def _return_sheet(self) -> None:
+        """Give the person's own list back, as a copy with what happened beside each row."""
+        layout = self.parts.table.layout
+        write_sheet(
+            self.journal.records(),
+            self.settings.list,
+            self.home / self.settings.results,
+            header_row=layout.header_row,
+            sheet=layout.sheet or None,
+            encoding=layout.encoding,
+            delimiter=layout.delimiter,
+        )
 
     def _carry(self, way: AccountSettings, proposal: Proposal, wish: Wish) -> Ending:
         carrier = assemble.session(way, self.journal, self.clock, ask=self.talk.ask, tell=self.talk.tell)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from merge.errors import ConfigError, JournalError
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 _TAKEN = (3, 4, 5, 6, 7, 8)
 """Which of the columns of results.csv are added: row, key and address are in the sheet already."""
 
-COLUMNS = tuple(f"mergepost_{name}" for name in ("state", "code", "reply", "attempts", "message_id", "time"))
+COLUMNS = ("state", "code", "reply", "attempts", "message_id", "time")
+"""What they are called; with "mergepost_" before, if the sheet has a column of such a name itself."""
+
 _BOOKS = frozenset({".xlsx", ".xlsm"})
 _TEXTS = frozenset({".csv", ".tsv", ".txt", ".tab"})
 
@@ -47,16 +50,30 @@ def write_sheet(  # noqa: PLR0913 - how the list was read
     Raises ConfigError for a target that the source cannot become, and JournalError when the disk does not
     take it.
     """
-    kinds = (source.suffix.lower(), target.suffix.lower())
-    if all(kind in _TEXTS for kind in kinds):
+    check_target(source, target)
+    if source.suffix.lower() in _TEXTS:
         _write_text(records, source, target, header_row, encoding, delimiter)
-    elif all(kind in _BOOKS for kind in kinds) and kinds[0] == kinds[1]:
-        _write_book(records, source, target, header_row, sheet)
     else:
+        _write_book(records, source, target, header_row, sheet)
+
+
+def check_target(source: Path, target: Path) -> None:
+    """Raise ConfigError if a list cannot come back under such a name, or would be written over."""
+    before, after = source.suffix.lower(), target.suffix.lower()
+    if not (before in _TEXTS and after in _TEXTS) and not (before in _BOOKS and before == after):
         raise ConfigError(
             f"{source.name} cannot come back as {target.name}: results can be written beside the rows of"
             " a .csv list in a .csv, and of an .xlsx list in an .xlsx",
             hint='set results = "results.csv" in campaign.toml',
+        )
+    if source.resolve() == target.resolve():
+        raise ConfigError(
+            f"the results would be written over the list {source.name}",
+            hint='give them a name of their own: results = "people-results.csv"',
+        )
+    if after in _BOOKS and find_spec("openpyxl") is None:
+        raise ConfigError(
+            "writing results into a workbook needs openpyxl", hint='pip install "mergepost[xlsx]"'
         )
 
 
@@ -70,7 +87,7 @@ def _write_text(  # noqa: PLR0913, PLR0917 - how the list was read
     ):
         beside = _Beside(records)
         for number, raw, fields in _rows(source, encoding, delimiter):
-            added = COLUMNS if number == header_row else beside.row(number)
+            added = _names(header) if number == header_row else beside.row(number)
             copy.write(_with(raw, fields, added, header, width, delimiter))
 
 
@@ -87,12 +104,19 @@ def _with(  # noqa: PLR0913, PLR0917 - a row, and the shape of the sheet
     end = raw[len(body) :]
     if added is None or not fields:
         return raw
-    if COLUMNS[0] not in header:
+    names = _names(header)
+    if names[0] not in header:
         return body + delimiter * (width - len(fields) + 1) + _joined(added, delimiter) + (end or "\r\n")
     fields = [*fields, *[""] * (len(header) - len(fields))]
-    for name, value in zip(COLUMNS, added, strict=True):
+    for name, value in zip(names, added, strict=True):
         fields[header.index(name)] = value
     return _joined(fields, delimiter) + (end or "\r\n")
+
+
+def _names(header: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of the added columns: those of an earlier copy, else names that are free."""
+    taken = [name for name in header if name in COLUMNS]
+    return COLUMNS if not taken or taken == list(COLUMNS) else tuple(f"mergepost_{name}" for name in COLUMNS)
 
 
 def _joined(fields: Iterable[str], delimiter: str) -> str:
@@ -136,18 +160,15 @@ def _rows(source: Path, encoding: str, delimiter: str) -> Iterator[tuple[int, st
 def _write_book(
     records: Iterable[Record], source: Path, target: Path, header_row: int, sheet: str | None
 ) -> None:
-    try:
-        from openpyxl import load_workbook  # type: ignore[import-untyped]  # noqa: PLC0415 - slow, and an extra
-    except ImportError:
-        raise ConfigError(
-            "writing results into a workbook needs openpyxl", hint='pip install "mergepost[xlsx]"'
-        ) from None
+    from openpyxl import load_workbook  # type: ignore[import-untyped]  # noqa: PLC0415 - slow, and an extra
+
     with replacing(target) as draft:
         book = load_workbook(source, keep_vba=source.suffix.lower() == ".xlsm")
         page = book[sheet] if sheet else book.worksheets[0]
         head = {str(cell.value): cell.column for cell in page[header_row] if cell.value is not None}
-        first = head.get(COLUMNS[0], page.max_column + 1)
-        for offset, name in enumerate(COLUMNS):
+        names = _names(head)
+        first = head.get(names[0], page.max_column + 1)
+        for offset, name in enumerate(names):
             page.cell(header_row, first + offset, name)
         for record in records:
             for offset, value in enumerate(_taken(record)):

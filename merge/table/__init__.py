@@ -10,6 +10,6 @@ reading     the rows as recipients
 """
 
 from merge.table.reading import Table, read_table
-from merge.table.values import Columns, ListOptions
+from merge.table.values import Columns, Layout, ListOptions
 
-__all__ = ["Columns", "ListOptions", "Table", "read_table"]
+__all__ = ["Columns", "Layout", "ListOptions", "Table", "read_table"]

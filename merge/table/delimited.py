@@ -15,7 +15,7 @@ from merge.errors import ListError
 from merge.table.encoding import survey
 from merge.table.heading import SAMPLED_ROWS, SEARCHED_ROWS, is_address, is_address_name
 from merge.table.structure import Structure
-from merge.table.values import Block, ListOptions, Note
+from merge.table.values import Block, Layout, ListOptions, Note
 
 T = TypeVar("T")
 
@@ -51,6 +51,11 @@ class Delimited:
         if not self._delimiter:
             self._delimiter = _delimiter(lines, options, file)
         self.trimmed = self.trimmed and self._delimiter in _DELIMITERS
+
+    @property
+    def layout(self) -> Layout:
+        """How the file is read."""
+        return Layout(encoding=self._encoding, delimiter=self._delimiter)
 
     def head(self, rows: int) -> list[list[str]]:
         """Return the first rows."""

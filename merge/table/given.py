@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 from merge.errors import ListError, Problem
 from merge.table.shown import moment, plain_number
-from merge.table.values import Block
+from merge.table.values import Block, Layout
 
 _BLOCK = 256
 
@@ -42,6 +42,11 @@ class Given:
         for row in self._rows:
             digest.update(json.dumps(row).encode())
         self.content_hash = digest.hexdigest()
+
+    @property
+    def layout(self) -> Layout:
+        """There is no file."""
+        return Layout()
 
     def head(self, rows: int) -> list[list[str]]:
         """Return the first rows."""

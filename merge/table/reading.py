@@ -17,7 +17,7 @@ from merge.table.delimited import Delimited
 from merge.table.given import DataFrame, Given
 from merge.table.heading import SAMPLED_ROWS, SEARCHED_ROWS, find_heading
 from merge.table.source import Source, open_source, sniff
-from merge.table.values import Block, Columns, Grid, Irregular, ListOptions, Note
+from merge.table.values import Block, Columns, Grid, Irregular, Layout, ListOptions, Note
 from merge.table.workbook import Workbook
 
 LONGEST_CELL = 131_072
@@ -34,7 +34,8 @@ class Table:
     """A list of recipients, read anew each time it is iterated over; memory does not grow with a CSV.
 
     `columns` is what the header row says, `problems` are remarks on the file as a whole (those on a row
-    are in its Recipient), `content_hash` is a SHA-256 of the content in hexadecimal.
+    are in its Recipient), `content_hash` is a SHA-256 of the content in hexadecimal, `layout` tells how
+    the file has it.
     """
 
     def __init__(self, grid: Grid, options: ListOptions, file: str) -> None:
@@ -46,6 +47,7 @@ class Table:
         self.columns: Columns = self._heading.columns
         self.problems: tuple[Problem, ...] = (*grid.problems, *self._heading.problems)
         self.content_hash: str = grid.content_hash
+        self.layout: Layout = replace(grid.layout, header_row=self._heading.index + 1)
 
     def __iter__(self) -> Iterator[Recipient]:
         """Yield the recipients in their order; rows after the last that is filled are none.

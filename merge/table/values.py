@@ -73,6 +73,19 @@ class Block:
     notes: Mapping[int, Sequence[Note]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a list lies in its file. `header_row` is what a spreadsheet shows for it.
+
+    `sheet` is that of a workbook, `encoding` and `delimiter` are those of a text; empty for the other kind.
+    """
+
+    sheet: str = ""
+    encoding: str = ""
+    delimiter: str = ""
+    header_row: int = 1
+
+
 class Grid(Protocol):
     """A list before anyone knows which row is its header."""
 
@@ -91,6 +104,10 @@ class Grid(Protocol):
     @property
     def content_hash(self) -> str:
         """A SHA-256 of the content, in hexadecimal."""
+
+    @property
+    def layout(self) -> Layout:
+        """How the file has it; the header row is not known yet."""
 
     def head(self, rows: int) -> list[list[str]]:
         """Return the first rows, at most that many, each with the cells that it has."""

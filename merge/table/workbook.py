@@ -16,7 +16,7 @@ from merge.table.legacy import around_xls
 from merge.table.opendocument import around_ods
 from merge.table.sheetxml import around_xlsx
 from merge.table.shown import SIGNIFICANT, moment, plain_number
-from merge.table.values import Block, ListOptions, Note
+from merge.table.values import Block, Layout, ListOptions, Note
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,6 +59,11 @@ class Workbook:
         self.problems = (*self._around.remarks(rows, options.sheet, file), *samples)
         for row, found in self._around.notes(rows, file).items():
             self._notes.setdefault(row, []).extend(found)
+
+    @property
+    def layout(self) -> Layout:
+        """Which sheet it is."""
+        return Layout(sheet=self._around.sheet)
 
     def head(self, rows: int) -> list[list[str]]:
         """Return the first rows."""
