@@ -174,7 +174,7 @@ class _Nowhere(urllib.request.HTTPRedirectHandler):
         """Follow none."""
 
 
-def secret_of(client: Client) -> dict[str, str]:
+def secret_of(client: Client) -> dict[str, Any]:
     """Return the client secret as a parameter, where there is one."""
     return {"client_secret": client.secret()} if client.secret else {}
 
