@@ -172,10 +172,10 @@ class Browser:
         redirect = parse_qs(urlsplit(address).query)["redirect_uri"][0]
         for path in self.first:
             try:
-                with urllib.request.urlopen(redirect.rstrip("/") + path, timeout=5) as page:
+                with urllib.request.build_opener().open(redirect.rstrip("/") + path, timeout=5) as page:
                     self.pages.append(page.read().decode())
             except urllib.error.HTTPError as error:
                 with error:
                     self.pages.append(f"{error.code} {error.read().decode()}")
-        with urllib.request.urlopen(address, timeout=5) as page:
+        with urllib.request.build_opener().open(address, timeout=5) as page:
             self.pages.append(page.read().decode())
