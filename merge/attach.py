@@ -162,7 +162,9 @@ def _read(path: str, real: str) -> tuple[tuple[int, ...], bytes]:
         if not stat.S_ISREG(status.st_mode):
             raise AttachmentError(f"{path} is no regular file")
         if status.st_size > LARGEST:
-            raise AttachmentError(f"{path} has {status.st_size // 2**20} MB; {LARGEST // 2**20} MB is the most")
+            raise AttachmentError(
+                f"{path} has {status.st_size // 2**20} MB; {LARGEST // 2**20} MB is the most"
+            )
         with open(descriptor, "rb", closefd=False) as stream:
             return _marks(status), stream.read(LARGEST + 1)
     finally:
