@@ -135,8 +135,8 @@ def _checked(address: str) -> str:
 
 def _plain_words(message: str) -> str:
     """Return the validator's sentence as a clause that can stand after a row number."""
-    words = message.removeprefix("The email address ").removesuffix(".")
-    return words[:1].lower() + words[1:] if words != message.removesuffix(".") else words
+    words = re.sub(r"^(?:The|An) email address ", "the address ", message.removesuffix("."))
+    return words[:1].lower() + words[1:]
 
 
 def _display_name(named: re.Match[str]) -> str:

@@ -97,7 +97,7 @@ def test_mailboxes(text, name, address):
         ("ｂｏｂ＠ｅｘａｍｐｌｅ．ｃｏｍ", "", "did you mean bob@example.com?"),
         ("bo\u200bb@example.com", "", "did you mean bob@example.com?"),
         ("Smith, Ann <a@b.de>", "", ""),
-        ("Ann", "", ""),
+        ("Ann", "the address must have an @-sign", ""),
         ("n/a", "", ""),
         ("x" * 2000, "longer than 998", ""),
     ],
@@ -108,7 +108,7 @@ def test_what_is_not_one_mailbox(text, says, hint):
     assert says in caught.value.message
     assert hint in caught.value.hint
     assert "\n" not in caught.value.message
-    assert "email address" not in caught.value.message or not caught.value.message.startswith("The email")
+    assert not caught.value.message.startswith(("The ", "An "))
 
 
 ATOM = string.ascii_letters + string.digits + "!#$%&'*+-/=?^_`{|}~."
