@@ -35,7 +35,7 @@ def account(folder: Path, text: str) -> None:
 def doctor(folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
     home = folder.parent / "home"
     home.mkdir(exist_ok=True)
-    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "SYSTEMROOT") if name in os.environ}
     return subprocess.run(
         [sys.executable, "-c", "from merge.cli import main; main()", "doctor", *words],
         cwd=folder, env={**kept, "HOME": str(home), "XDG_CONFIG_HOME": str(home), **env}, text=True,
