@@ -89,6 +89,21 @@ def test_a_cell_is_shown_in_markdown_as_it_is_written(desk, around, cell):
     assert Shown(letter.html).links == Shown(plain.html).links
 
 
+@pytest.mark.parametrize("kind", ["md", "html", "txt"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{% set x %}{{ c }}{% endset %}{{ x|upper }}",
+        "{% filter upper %}{{ c }}{% endfilter %}",
+        "{% macro m(v) %}{{ v }}{% endmacro %}{{ m(c)|upper }}",
+    ],
+)
+def test_a_filter_sees_the_values_inside_a_block(desk, body, kind):
+    letter = desk.letter(f"Subject: x\n\n{body}\n", {"c": "abc"}, f"letter.{kind}")
+    assert letter.text.strip() == "ABC"
+    assert letter.html is None or "ABC" in letter.html
+
+
 def test_line_breaks_in_a_cell_are_kept(desk):
     letter = desk.letter("Subject: x\n\n{{ a }}\n", {"a": "Main St 1\r\nTown\n\nLand"})
     assert "Main St 1<br>\nTown<br>\n<br>\nLand" in letter.html

@@ -139,6 +139,7 @@ def test_bytes_and_email_message_are_the_same_message(letter):
     plain = judge.read(email_message(letter).as_bytes())
     assert plain_headers(sealed) == plain_headers(plain)
     assert leaves(sealed) == leaves(plain)
+    assert sum(part.names().count("MIME-Version") for part in plain.walk()) == 1
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
