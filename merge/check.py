@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from merge.address import normalise, parse_mailbox
+from merge.address import normalise, parse_mailbox, remarks
 from merge.errors import AddressError, ListError, Problem, Severity
 from merge.model import Recipient, State
 
@@ -137,7 +137,7 @@ def check(  # noqa: PLR0913 - each is one ingredient of a campaign
             register.add(recipient.row, to, to, State.SKIPPED, reason, "", duplicate=True)
             continue
         who = identities.of(recipient)
-        problems = [*recipient.problems, *who.problems]
+        problems = [*recipient.problems, *who.problems, *identities.remarks(recipient, who)]
         if letter_sound and (reason := left_out(recipient)):
             register.add(recipient.row, who.key, who.to, State.SKIPPED, reason, "", duplicate=who.further)
             continue
@@ -147,7 +147,7 @@ def check(  # noqa: PLR0913 - each is one ingredient of a campaign
             continue
         examined = examine(recipient) if letter_sound else None
         if examined:
-            address_known_bad = any(problem.kind == "address" for problem in problems)
+            address_known_bad = any(problem.kind == "address" for problem in who.problems)
             problems += [p for p in examined.problems if not (address_known_bad and p.kind == "address")]
         found.add(problems)
         wrong = next((problem.message for problem in problems if problem.severity == "error"), "")
@@ -214,6 +214,12 @@ class _Identities:
             problem = self._problem("warning", "duplicate", recipient, words)
             return _Identity(key, to, further=True, repeats=words, problems=(problem,))
         return self._by_id(recipient, recipient.id.strip(), to)
+
+    def remarks(self, recipient: Recipient, who: _Identity) -> list[Problem]:
+        """Return what a person should look at in an address that is one."""
+        if any(problem.kind == "address" for problem in who.problems):
+            return []
+        return [self._problem("warning", "address", recipient, words) for words in remarks(recipient.address)]
 
     def _by_id(self, recipient: Recipient, key: str, to: str) -> _Identity:
         twin = self._register.seen(key) if key else None
