@@ -238,7 +238,8 @@ def ledger(way: AccountSettings, clock: Clock) -> Ledger:
 
 def retry(settings: Settings) -> Retry:
     """Return how rows with a 4xx reply are tried again."""
-    return Retry(attempts=settings.retry.attempts, first=settings.retry.first)
+    asked = settings.retry
+    return Retry(attempts=asked.attempts, first=asked.first, max_age=asked.max_age)
 
 
 @contextmanager

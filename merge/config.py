@@ -29,11 +29,12 @@ _LIST_NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class RetrySettings:
-    """How often a row with a 4xx reply is tried, and when; `first` and `wait` are seconds."""
+    """How often a row with a 4xx reply is tried, and when; `first`, `wait` and `max_age` are seconds."""
 
     attempts: int = 5
     first: float = 300.0
     wait: float = 120.0
+    max_age: float = 5 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ _RETRY_KEYS: dict[str, Kinds] = {
     "attempts": (int,),
     "first": (str, int, float),
     "wait": (str, int, float),
+    "max_age": (str, int, float),
 }
 
 
@@ -226,6 +228,7 @@ def _from_table(folder: Path, table: dict[str, Any], check: TomlFile, *, needs_l
             attempts=attempts,
             first=check.duration("first", retry.get("first", defaults.first)),
             wait=check.duration("wait", retry.get("wait", defaults.wait)),
+            max_age=check.duration("max_age", retry.get("max_age", defaults.max_age)),
         ),
     )
 

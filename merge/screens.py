@@ -15,7 +15,7 @@ from merge.config import Settings, pace_of
 from merge.courier import Ending
 from merge.errors import MergeError, Problem
 from merge.fit import allowed, beyond
-from merge.model import Record, State
+from merge.model import Outcome, Record, State
 from merge.plan import Proposal
 from merge.rehearsal import Rehearsal
 from merge.sending import Summary
@@ -233,6 +233,7 @@ def sent(summary: Summary, settings: Settings, *, sandbox: bool, now: float) -> 
     else:
         lines = [f"{_why_nothing(summary, now)}.  {counts}."]
     lines += rows_in_trouble(summary.troubles, settings.list_name, now)
+    lines += [_unrecorded(outcome) for outcome in ending.unrecorded] if ending else []
     if summary.results:
         lines.append(f"Results  {plain(_near(summary.results))}")
     if sandbox:
@@ -248,6 +249,13 @@ def sent(summary: Summary, settings: Settings, *, sandbox: bool, now: float) -> 
     elif summary.next_step:
         lines.append(f"Next     {summary.next_step}")
     return lines
+
+
+def _unrecorded(outcome: Outcome) -> str:
+    """Return what is known of a row although the disk did not take it."""
+    words = " ".join(filter(None, (str(outcome.code or ""), outcome.enhanced, outcome.reply)))
+    state = f"{outcome.state.value}, but the disk did not take it: uncertain on record"
+    return f"  row {outcome.row:<5} {state}   {plain(words, 120)}"
 
 
 def _must_wait(ending: Ending, states: Mapping[State, int]) -> bool:
@@ -378,9 +386,10 @@ def _near(path: Path) -> str:
 def rows_in_trouble(troubles: Sequence[Record], list_name: str, now: float) -> list[str]:
     """Return the rows that failed, are deferred or uncertain; many of them grouped by their reply code."""
     if len(troubles) <= _SHOWN_ROWS:
-        return [_trouble(record, list_name, now) for record in troubles]
+        order = sorted(troubles, key=lambda record: record.state is not State.UNCERTAIN)
+        return [_trouble(record, list_name, now) for record in order]
     lines = []
-    order = sorted(troubles, key=lambda record: (record.state, record.code or 0, record.enhanced))
+    order = sorted(troubles, key=lambda r: (r.state is not State.UNCERTAIN, r.state, r.code or 0, r.enhanced))
     for (state, code, enhanced), group in groupby(order, key=lambda r: (r.state, r.code or 0, r.enhanced)):
         records = list(group)
         lines.append(f"  {state.value}  {code or 'no answer'} {enhanced}  {count(len(records), 'row')}")

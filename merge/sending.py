@@ -148,7 +148,7 @@ class Sending:
         journal.begin(proposal.findings.fingerprint)
         journal.meta.set(_ANSWERING, wish.to_sent_with)
         if wish.uncertain:
-            journal.settle(wish.uncertain)
+            self._settle(wish.uncertain, wish.rows)
         if wish.retry_failed:
             journal.retry_failed()
         began = self.clock.monotonic()
@@ -165,6 +165,15 @@ class Sending:
                 return replace(summary, results=self._results)
             code = summary.exit_code if summary.exit_code not in (0, 3) else unwritten.exit_code
             return replace(summary, unwritten=unwritten, exit_code=code)
+
+    def _settle(self, word: Literal["again", "skip"], rows: range | None) -> None:
+        """Carry out the person's word on the uncertain rows, on those of a range alone where there is one."""
+        if rows is None:
+            self.journal.settle(word)
+            return
+        for record in self.journal.uncertain():
+            if record.row in rows:
+                self.journal.settle(word, record.key)
 
     @property
     def _results(self) -> Path:

@@ -10,8 +10,10 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from merge import Campaign, State
+from merge import Campaign, State, journey
+from merge.clock import WallClock
 from merge.errors import ConfigError, UsageError
+from merge.journal import Journal
 from merge.sandbox import sandbox
 from merge.sending import Consent
 
@@ -223,3 +225,39 @@ def test_a_sheet_that_cannot_come_back_so_is_told_before_anything_is_sent(write,
     with pytest.raises(ConfigError, match="cannot come back"):
         write("club", 2, 'results = "people-results.xlsx"').send()
     assert arrived() == []
+
+
+def doubtful(campaign: Campaign, *rows: int) -> None:
+    """Leave rows of a campaign as a run does that dies between the record and the answer."""
+    folder = campaign.settings.folder
+    with Journal.open(folder / "journal.db", edition="1", clock=WallClock()) as journal:
+        with journal.enrolment() as enrolment:
+            journey.look_through(campaign.parts, enrolment)
+            enrolment.commit()
+        now = campaign._clock.now()
+        for delivery in journey.deliveries(campaign.parts, journal, now=now):
+            if delivery.row in rows:
+                journal.committing(delivery)
+
+
+def test_uncertain_rows_are_decided_about_one_by_one(write, arrived):
+    campaign = write("club", 4)
+    doubtful(campaign, 2, 4)
+    summary = campaign.send(uncertain="again", rows=range(4, 5))
+    assert [letter["To"] for letter in arrived()] == ["p3@example.com"]
+    assert summary.states[State.UNCERTAIN] == 1
+    assert campaign.send(uncertain="skip").states == {**summary.states, State.SENT: 3, State.WAITING: 0}
+
+
+def test_an_uncertain_row_is_not_sent_unasked(write, arrived):
+    campaign = write("club", 2)
+    doubtful(campaign, 2)
+    summary = campaign.send()
+    assert [letter["To"] for letter in arrived()] == ["p2@example.com"]
+    assert (summary.states[State.UNCERTAIN], summary.exit_code) == (1, 3)
+    assert campaign.send(uncertain="skip").exit_code == 0
+
+
+def test_rows_are_given_up_by_age(write):
+    campaign = write("club", 1, '[retry]\nmax_age = "2d"')
+    assert campaign.settings.retry.max_age == 2 * 86400
