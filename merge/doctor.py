@@ -113,7 +113,7 @@ def describe(campaign: Campaign) -> tuple[Sending | None, list[Finding]]:
     try:
         letters = campaign.letters()
         first = next(letters, None)
-        letters.close()  # type: ignore[attr-defined]
+        letters.close()  # type: ignore[attr-defined] # a generator in fact
         rows = sum(1 for _ in campaign.parts.table)
     except ContentError as error:
         return None, [Finding("note", "campaign", f"list or letter: {error.message}", "mergepost check")]

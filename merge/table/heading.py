@@ -182,7 +182,7 @@ def _address_column(names: Sequence[str], sample: list[list[str]], file: str) ->
             return _confirmed(named[0], shares, names, file)
         if named:
             raise _undecided([names[place] for place in named], file)
-    holding = [place for place, share in enumerate(shares) if share >= 0.5 and names[place]]  # noqa: PLR2004
+    holding = [place for place, share in enumerate(shares) if share >= 0.5 and names[place]]  # noqa: PLR2004 - half
     if len(holding) == 1:
         return holding[0]
     if holding:
@@ -196,7 +196,7 @@ def _address_column(names: Sequence[str], sample: list[list[str]], file: str) ->
 
 def _confirmed(place: int, shares: list[float], names: Sequence[str], file: str) -> int:
     """Refuse a column by that name which holds no address while another holds them."""
-    if not shares[place] and (others := [i for i, share in enumerate(shares) if share >= 0.5]):  # noqa: PLR2004
+    if not shares[place] and (others := [i for i, share in enumerate(shares) if share >= 0.5]):  # noqa: PLR2004 - half
         other = names[others[0]] or f"number {others[0] + 1}"
         raise ListError(
             f"{file}: column {names[place]} holds no addresses, but column {other} does",

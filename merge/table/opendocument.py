@@ -199,7 +199,7 @@ def _repeats(attributes: dict[str, str], what: str) -> int:
 
 
 def _number(digits: str) -> int:
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else 1  # noqa: PLR2004
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else 1  # noqa: PLR2004 - sane
 
 
 def _parser(listener: _Names | _Sheet) -> expat.XMLParserType:

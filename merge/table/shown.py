@@ -119,7 +119,7 @@ def plain_number(value: float) -> str:
     if value == int(value) and abs(value) < 1e21:  # noqa: PLR2004 - beyond, only an exponent is readable
         return str(int(value))
     number = Decimal(f"{value:.{SIGNIFICANT}g}")
-    return f"{number:f}" if -10 < number.adjusted() < 21 else f"{number:E}"  # noqa: PLR2004
+    return f"{number:f}" if -10 < number.adjusted() < 21 else f"{number:E}"  # noqa: PLR2004 - as Excel
 
 
 def moment(value: dt.datetime | dt.date | dt.time | dt.timedelta) -> str:
@@ -174,7 +174,7 @@ def _simple(code: str) -> tuple[str, str, Decimal, bool, str] | None:
     cent, the text after. It gives what `_fill` would, for numbers that are not negative.
     """
     sections = _sections(code)
-    if not sections or any(section.condition for section in sections) or len(sections) > 2:  # noqa: PLR2004
+    if not sections or any(section.condition for section in sections) or len(sections) > 2:  # noqa: PLR2004 - plus, minus
         return None
     section = sections[0]
     text = "".join(text if kind in {"digit", "mark"} else "\0" for kind, text in section.tokens)

@@ -146,7 +146,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             _put_on_account(source)
             if self.watcher:
                 self.watcher(self, source, text, name)
-        return super().compile(source, name, filename, raw, defer_init)  # type: ignore[call-overload]
+        return super().compile(source, name, filename, raw, defer_init)  # type: ignore[call-overload] # as above
 
     def call_binop(self, context: Context, operator: str, left: object, right: object) -> object:
         """Refuse the products that would fill the memory, or take minutes."""
