@@ -244,7 +244,7 @@ class _Trip:
 
     def _hear(self, now: float, outcomes: list[float], in_flight: int) -> float:
         """Take in what other runs did, and return the moment when the next may go."""
-        self._remember(now, outcomes)
+        self._remember(outcomes)
         self.pace.elsewhere(in_flight)
         return self.pace.next(now)
 
@@ -426,10 +426,12 @@ class _Trip:
         if self.ledger:
             # Each may know of messages that the other does not; counting both would count most of them twice.
             times = max(times, self.ledger.recent(since), key=len)
-        self._remember(self.clock.monotonic(), times)
+        self._remember(times)
 
-    def _remember(self, now: float, times: list[float]) -> None:
+    def _remember(self, times: list[float]) -> None:
+        # In this order: what passes between the two readings may put the past later, never earlier.
         epoch = self.clock.now()
+        now = self.clock.monotonic()
         # A clock that was set back makes the past look like the future: then it counts as now.
         self.pace.feed(now - max(0.0, epoch - time) for time in times)
 
