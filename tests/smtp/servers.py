@@ -173,12 +173,17 @@ postlog unix-dgram n - n - 1 postlogd
 """
         )
         with process(["postfix", "-c", str(home / "etc"), "start-fg"], home / "out", port):
-            yield Running(
-                port,
-                counting(log, r"cleanup\[\d+\]: \w+: message-id="),
-                secure,
-                ca_file,
-            )
+            try:
+                yield Running(
+                    port,
+                    counting(log, r"cleanup\[\d+\]: \w+: message-id="),
+                    secure,
+                    ca_file,
+                )
+            finally:
+                # Its master has left the group that `process` ends, and ends its own children.
+                master = int((home / "queue" / "pid" / "master.pid").read_text("ascii"))
+                os.kill(master, signal.SIGTERM)
 
 
 @contextlib.contextmanager
