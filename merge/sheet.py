@@ -151,10 +151,14 @@ def _rows(source: Path, encoding: str, delimiter: str) -> Iterator[tuple[int, st
                 yield number, "".join(taken), fields
                 taken.clear()
     except (OSError, UnicodeError, csv.Error) as error:
-        raise JournalError(
-            f"{source} cannot be read again to write the results beside its rows: {error}",
-            hint="results.csv has them; mergepost status --csv shows them",
-        ) from error
+        raise _unreadable(source, error) from error
+
+
+def _unreadable(source: Path, error: Exception) -> JournalError:
+    return JournalError(
+        f"{source} cannot be read again to write the results beside its rows: {error}",
+        hint="results.csv has them; mergepost status --csv shows them",
+    )
 
 
 def _write_book(
@@ -162,8 +166,11 @@ def _write_book(
 ) -> None:
     from openpyxl import load_workbook  # type: ignore[import-untyped]  # noqa: PLC0415 - slow, and an extra
 
-    with replacing(target) as draft:
+    try:
         book = load_workbook(source, keep_vba=source.suffix.lower() == ".xlsm")
+    except Exception as error:
+        raise _unreadable(source, error) from error
+    with replacing(target) as draft:
         page = book[sheet] if sheet else book.worksheets[0]
         head = {str(cell.value): cell.column for cell in page[header_row] if cell.value is not None}
         names = _names(head)

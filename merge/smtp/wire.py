@@ -236,11 +236,6 @@ class Wire:
         return f"[IPv6:{address}]" if address.version == 6 else f"[{address}]"  # noqa: PLR2004 - IP's version
 
     @property
-    def loopback(self) -> bool:
-        """Whether the other side is this computer."""
-        return ipaddress.ip_address(self._open().getpeername()[0].partition("%")[0]).is_loopback
-
-    @property
     def tls_version(self) -> str:
         """Such as "TLSv1.3"; empty without TLS."""
         line = self._socket
@@ -262,12 +257,6 @@ class Wire:
     def _certificate(self) -> dict[str, Any]:
         line = self._socket
         return (line.getpeercert() or {}) if isinstance(line, ssl.SSLSocket) else {}
-
-    @property
-    def resumed(self) -> bool:
-        """Whether TLS took up an earlier session."""
-        line = self._socket
-        return bool(isinstance(line, ssl.SSLSocket) and line.session_reused)
 
     def _open(self) -> socket.socket:
         if self._socket is None:

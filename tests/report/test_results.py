@@ -181,3 +181,12 @@ def test_a_list_that_is_gone_is_said(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="cannot be read again"):
         write_sheet([SENT], tmp_path / "a.csv", tmp_path / "b.csv")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_workbook_that_openpyxl_cannot_open_is_told_and_not_a_fault(tmp_path: Path) -> None:
+    source = tmp_path / "people.xlsx"
+    source.write_bytes(b"no workbook at all")
+    with pytest.raises(JournalError, match="cannot be read again") as refused:
+        write_sheet([SENT], source, tmp_path / "back.xlsx")
+    assert "results.csv" in refused.value.hint
+    assert not (tmp_path / "back.xlsx").exists()
