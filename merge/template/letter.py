@@ -135,7 +135,6 @@ class Template:
         *,
         token: re.Pattern[str],
         content_hash: str,
-        own_text: bool,
         remarks: tuple[Problem, ...] = (),
         languages: Mapping[str, Template] | None = None,
         language: str = "",
@@ -147,7 +146,6 @@ class Template:
         self.foreign = source.foreign
         self.token = token
         self.content_hash = content_hash
-        self.has_own_text = own_text
         self.remarks = remarks
         self.languages = dict(languages or {})
         self.language = language

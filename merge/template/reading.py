@@ -109,7 +109,6 @@ def _read(path: Path, folder: Path, language: str, languages: Mapping[str, Templ
         texts,
         token=maker.token,
         content_hash=maker.digest.hexdigest(),
-        own_text=own is not None or maker.boundary != "",
         remarks=(*problems, *_about_html(source, kind)),
         languages=languages,
         language=language,
