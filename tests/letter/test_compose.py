@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 
 import judge
 import pytest
-from conftest import DATE, recipient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from letter_kit import DATE, recipient
 
 from merge.errors import AddressError, AttachmentError, ContentError, LetterError
 from merge.message import email_message

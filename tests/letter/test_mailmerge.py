@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import judge
 import pytest
-from conftest import recipient
+from letter_kit import recipient
 
 from merge.seal import seal
 

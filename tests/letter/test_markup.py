@@ -5,9 +5,9 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 import pytest
-from conftest import DATE, recipient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from letter_kit import DATE, recipient
 
 from merge import markup
 from merge.errors import LetterError

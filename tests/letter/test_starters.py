@@ -7,7 +7,7 @@ from pathlib import Path
 
 import judge
 import pytest
-from conftest import DATE, SENDER
+from letter_kit import DATE, SENDER
 
 from merge.compose import Composer
 from merge.model import Recipient

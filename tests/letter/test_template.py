@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from conftest import recipient
+from letter_kit import recipient
 
 from merge.errors import LetterError
 from merge.template import choose, read_template
