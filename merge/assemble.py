@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from merge.account import AccountSettings, OAuthSettings, PaceSettings, accounts_path, read_account
+from merge.account.oauth import Client, Token
+from merge.account.secret import Password, keyring_service
+from merge.account.vault import FileVault, KeyringVault, Vault, token_file
 from merge.carrier import Carrier
 from merge.clock import Clock
 from merge.compose import Composer
@@ -20,18 +23,15 @@ from merge.group import Grouped
 from merge.journal import Journal, Ledger
 from merge.journey import Parts
 from merge.names import resolve
-from merge.oauth import Client, Token
 from merge.pace import Pace
 from merge.rehearsal import OnlyTo
 from merge.retry import Retry
 from merge.sandbox import HOST, sandbox
-from merge.secret import Password, keyring_service
 from merge.smtp.meaning import NOOP, QUIT, RSET
 from merge.smtp.session import Account, Greeting, Session
 from merge.smtp.steps import Deadlines
 from merge.table import ListOptions, Table, read_table
 from merge.template import choose, read_template
-from merge.vault import FileVault, KeyringVault, Vault, token_file
 
 Secret: TypeAlias = Password | Token | None
 """What an account logs in with."""

@@ -367,9 +367,9 @@ def doctor(
     """Look at account, server, login and sender before it is tried; send nothing."""
     import webbrowser  # noqa: PLC0415 - keeps --help quick
 
-    from merge import diagnosis  # noqa: PLC0415 - likewise
-    from merge.dns import Resolver  # noqa: PLC0415 - likewise
-    from merge.doctor import Person, Wish, visit  # noqa: PLC0415 - likewise
+    from merge.doctor import diagnosis  # noqa: PLC0415 - likewise
+    from merge.doctor.dns import Resolver  # noqa: PLC0415 - likewise
+    from merge.doctor.examination import Person, Wish, visit  # noqa: PLC0415 - likewise
 
     with _screen(quiet=quiet, no_color=no_color) as console:
 

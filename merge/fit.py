@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from merge.account import AccountSettings, PaceSettings, is_loopback
+from merge.account.providers import Provider, domain_of
 from merge.finding import Finding
-from merge.providers import Provider, domain_of
 from merge.smtp.session import Greeting
 from merge.words import count, size
 

@@ -11,18 +11,18 @@ from accounts_kit import Manners, Zone, mail_server, name_server
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from merge import doctor
 from merge.account import AccountSettings
-from merge.authenticity import Sender, examine
+from merge.account.providers import providers
 from merge.clock import WallClock
-from merge.dns import NoAnswer, Resolver
-from merge.doctor import Wish
+from merge.doctor import examination as doctor
+from merge.doctor.authenticity import Sender, examine
+from merge.doctor.dns import NoAnswer, Resolver
+from merge.doctor.examination import Wish
+from merge.doctor.records import find_policy, read_key, rsa_bits
+from merge.doctor.spf import read_spf
 from merge.errors import UsageError
 from merge.finding import Finding
 from merge.fit import Sending
-from merge.providers import providers
-from merge.records import find_policy, read_key, rsa_bits
-from merge.spf import read_spf
 
 DOMAIN = "club.example"
 

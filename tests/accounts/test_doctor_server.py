@@ -11,15 +11,16 @@ import pytest
 import trustme
 from accounts_kit import Manners, mail_server
 
-from merge import doctor, fit
+from merge import fit
 from merge.account import AccountSettings, PaceSettings
+from merge.account.providers import providers
+from merge.account.secret import SecretReference
 from merge.clock import WallClock
-from merge.diagnosis import as_json, lines
-from merge.doctor import Examination, Person, Wish
+from merge.doctor import examination as doctor
+from merge.doctor.diagnosis import as_json, lines
+from merge.doctor.examination import Examination, Person, Wish
 from merge.finding import Finding
 from merge.fit import Sending
-from merge.providers import providers
-from merge.secret import SecretReference
 from merge.smtp.session import Greeting
 
 PASSWORD = "planted-s3cret-pässword"
@@ -323,7 +324,7 @@ def test_login_asks_anew_whatever_is_kept(keyring):
 
 
 def test_without_a_keyring_the_report_says_how_to_keep_the_password(monkeypatch):
-    monkeypatch.setattr("merge.doctor.keyring_usable", lambda: False)
+    monkeypatch.setattr("merge.doctor.examination.keyring_usable", lambda: False)
     with mail_server(Manners(auth="PLAIN")) as port:
         way = account(port, user="ada", secret=SecretReference())
         found = examine(way, person=Person(ask=lambda _: PASSWORD))

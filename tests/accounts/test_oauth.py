@@ -20,18 +20,19 @@ import trustme
 from accounts_kit import Manners, mail_server
 from identity_kit import Browser, Identity, identity_server
 
-from merge import assemble, doctor
+from merge import assemble
 from merge.account import AccountSettings, account_from_table
+from merge.account.oauth import Client, Refused, Token
+from merge.account.secret import SecretReference
+from merge.account.signin import in_browser, on_a_device
+from merge.account.vault import FileVault, KeyringVault
 from merge.clock import TestClock, WallClock
-from merge.doctor import Person, Wish
+from merge.doctor import examination as doctor
+from merge.doctor.examination import Person, Wish
 from merge.errors import CarrierError, ConfigError
 from merge.model import Delivery, Envelope, State
-from merge.oauth import Client, Refused, Token
-from merge.secret import SecretReference
-from merge.signin import in_browser, on_a_device
 from merge.smtp.session import Session
 from merge.toml import TomlFile
-from merge.vault import FileVault, KeyringVault
 
 USER = "ada@club.example"
 
@@ -393,7 +394,7 @@ def test_the_endpoints_of_google_and_microsoft_are_known():
 
 
 def test_the_environment_does_not_send_a_token_to_another_host(monkeypatch, tmp_path):
-    monkeypatch.setattr("merge.account.accounts_path", lambda: tmp_path / "accounts.toml")
+    monkeypatch.setattr("merge.account.settings.accounts_path", lambda: tmp_path / "accounts.toml")
     (tmp_path / "accounts.toml").write_text(
         f'[work]\nprovider = "gmail"\nuser = "{USER}"\noauth = {{client_id = "x"}}\n'
     )

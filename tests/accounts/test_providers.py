@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from merge.account import AccountSettings, PaceSettings, account_from_table
+from merge.account.providers import by_domain, by_host, by_name, providers
 from merge.config import Settings, pace_of
 from merge.errors import ConfigError
 from merge.fit import beyond
-from merge.providers import by_domain, by_host, by_name, providers
 from merge.toml import TomlFile
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +69,7 @@ def test_nothing_goes_in_the_clear_but_to_this_machine(name):
 
 
 def test_the_file_holds_no_field_that_nobody_reads():
-    table = tomllib.loads((ROOT / "merge" / "providers.toml").read_text("utf-8"))
+    table = tomllib.loads((ROOT / "merge" / "account" / "providers.toml").read_text("utf-8"))
     assert list(table) == list(providers())
 
 

@@ -15,8 +15,8 @@ from accounts_kit import Manners, mail_server
 
 from merge import assemble
 from merge.account import AccountSettings
+from merge.account.secret import NETRC, PROMPT, Password, SecretReference
 from merge.errors import ConfigError
-from merge.secret import NETRC, PROMPT, Password, SecretReference
 
 PLANTED = "Plant-3d s3cret; pä55wörd"
 HOST, USER = "mail.club.example", "ada@club.example"

@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
+from merge.account.oauth import Client, Refused, exchange, post, refusal, require_library, secret_of
 from merge.clock import Clock
 from merge.errors import ConfigError
-from merge.oauth import Client, Refused, exchange, post, refusal, require_library, secret_of
 
 PATIENCE = 300.0
 """How many seconds a person may take in the browser."""

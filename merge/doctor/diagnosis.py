@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from merge.doctor import Examination
+from merge.doctor.examination import Examination
 from merge.finding import Finding
 from merge.fit import day
 from merge.words import column, count, plain

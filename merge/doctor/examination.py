@@ -1,4 +1,4 @@
-"""Will it work, before it is tried? Account, server, login, sender: looked at, nothing sent."""
+"""How does an examination go? Account, server, login, sender: looked at, nothing sent."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from email.utils import parseaddr
 from pathlib import Path
 
-from merge import assemble, authenticity, fit, signin
+from merge import assemble, fit
 from merge.account import (
     AccountSettings,
     OAuthSettings,
@@ -15,17 +15,19 @@ from merge.account import (
     accounts_path,
     is_loopback,
     read_account,
+    signin,
 )
+from merge.account.providers import Security, domain_of
+from merge.account.secret import PROMPT, Password, keyring_usable
 from merge.campaign import Campaign
 from merge.clock import Clock
 from merge.config import CAMPAIGN_FILE, pace_of
-from merge.dns import Dns
+from merge.doctor import authenticity
+from merge.doctor.dns import Dns
 from merge.errors import CarrierError, ConfigError, ContentError, MergeError
 from merge.finding import Finding
 from merge.fit import Sending
 from merge.model import Letter
-from merge.providers import Security, domain_of
-from merge.secret import PROMPT, Password, keyring_usable
 from merge.smtp.session import Greeting
 from merge.toml import TomlFile
 from merge.words import count, duration

@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from merge.dns import Dns
+from merge.doctor.dns import Dns
 
 _WALK = 8
 """How many places are asked for a DMARC policy, at most (RFC 9989)."""

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from merge.account.secret import from_keyring_if_there, into_keyring
 from merge.errors import ConfigError
-from merge.secret import from_keyring_if_there, into_keyring
 
 
 class Vault(Protocol):

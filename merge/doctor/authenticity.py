@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from merge.dns import Dns, NoAnswer
+from merge.account.providers import LOOPBACK, Provider, by_domain
+from merge.doctor.dns import Dns, NoAnswer
+from merge.doctor.records import Key, find_policy, read_key, tags_of
+from merge.doctor.spf import Spf, read_spf
 from merge.finding import Finding, Grade
-from merge.providers import LOOPBACK, Provider, by_domain
-from merge.records import Key, find_policy, read_key, tags_of
-from merge.spf import Spf, read_spf
 from merge.words import count
 
 BULK = 5000

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from merge.account.vault import Vault
 from merge.clock import Clock
 from merge.errors import CarrierError, ConfigError
-from merge.vault import Vault
 
 MARGIN = 300.0
 """A token is renewed so many seconds before it ends: a login takes a moment, clocks differ."""

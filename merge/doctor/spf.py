@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from merge.dns import Dns
+from merge.doctor.dns import Dns
 
 LOOKUPS = 10
 """RFC 7208, 4.6.4: with more terms that need a lookup, the whole record counts as an error."""

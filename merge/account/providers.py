@@ -76,7 +76,7 @@ class Provider:
 @cache
 def providers() -> Mapping[str, Provider]:
     """Return the profiles of the well-known services, by name."""
-    text = resources.files("merge").joinpath("providers.toml").read_text("utf-8")
+    text = resources.files("merge.account").joinpath("providers.toml").read_text("utf-8")
     return MappingProxyType({name: _provider(name, table) for name, table in tomllib.loads(text).items()})
 
 

@@ -1,4 +1,4 @@
-"""Through which server, and as whom? accounts.toml, with what is known of the provider filled in."""
+"""What is this account, as its owner describes it? What is known of its provider is filled in."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from merge.errors import ConfigError
-from merge.providers import (
+from merge.account.providers import (
     LOOPBACK,
     Provider,
     Security,
@@ -22,7 +21,8 @@ from merge.providers import (
     near_names,
     providers,
 )
-from merge.secret import SecretReference
+from merge.account.secret import SecretReference
+from merge.errors import ConfigError
 from merge.toml import Kinds, TomlFile, load_toml
 
 ACCOUNTS_FILE = "accounts.toml"

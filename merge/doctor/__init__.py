@@ -1,0 +1,7 @@
+"""Will it work, before it is tried?
+
+examination    account, server, login and sender: looked at, nothing sent
+dns            what the DNS says; records and spf read it
+authenticity   whether receivers will believe that this sender sent it
+diagnosis      what the person reads of it
+"""
