@@ -1,0 +1,122 @@
+"""What comes before a sending: a new campaign, the check, the preview, the test letters."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from merge.cli.options import NoColor, NoInput, Paths, Quiet, Rows, campaign_of, rows_of
+from merge.cli.screen import screen
+from merge.errors import UsageError
+
+
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="[DIR]", help="Where; the current folder if left out.")
+    ] = Path(),
+    letter: Annotated[
+        str, typer.Option("--letter", help="The starter letter to begin with.")
+    ] = "announcement",
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> None:
+    """Start a campaign from a starter letter."""
+    from merge.starter import make  # noqa: PLC0415 - keeps --help quick
+
+    with screen(quiet=quiet, no_color=no_color) as console:
+        made = make(folder, letter)
+        console.talk([f"Made {', '.join(made)} in {folder}."])
+        place = "" if folder.resolve() == Path.cwd() else f" {folder}"
+        console.talk(["Next     put your own people and words in, then:", f"         mergepost check{place}"])
+
+
+def check(
+    paths: Paths = None,
+    form: Annotated[
+        Literal["text", "json", "github"], typer.Option("--format", help="How to list the problems.")
+    ] = "text",
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> None:
+    """List every problem with list, letter and attachments; send nothing."""
+    with screen(quiet=quiet, no_color=no_color) as console:
+        from merge import screens  # noqa: PLC0415 - keeps --help quick
+
+        campaign = campaign_of(paths)
+        found = campaign.findings()
+        settings = campaign.settings
+        match form:
+            case "text":
+                for line in screens.checked(found, settings.list_name, settings.letter_name):
+                    console.data(line)
+            case "json":
+                console.data(json.dumps(screens.checked_json(found), ensure_ascii=False, indent=2))
+            case "github":
+                for line in screens.checked_github(found):
+                    console.data(line)
+        raise typer.Exit(1 if found.errors else 0)
+
+
+def preview(
+    paths: Paths = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.html", help="One page for who approves; no browser.")
+    ] = None,
+    eml: Annotated[
+        Path | None, typer.Option("--eml", metavar="DIR", help="Each letter as an .eml file.")
+    ] = None,
+    mbox: Annotated[
+        Path | None, typer.Option("--mbox", metavar="FILE", help="All letters for a mail program.")
+    ] = None,
+    rows: Rows = "",
+    all_rows: Annotated[
+        bool, typer.Option("--all-rows", help="With --out: every row, addresses unmasked.")
+    ] = False,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, metavar="N", help="Where to listen; a free one if 0.")
+    ] = 0,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Print the address; open no browser.")] = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> None:
+    """Show the letters as they would arrive; send nothing."""
+    from merge import showing  # noqa: PLC0415 - keeps --help quick
+
+    with screen(quiet=quiet, no_color=no_color) as console:
+        files = showing.Files(out, eml, mbox, rows_of(rows), all_rows)
+        if files.any:
+            showing.in_files(console, campaign_of(paths), files)
+        elif rows or all_rows:
+            raise UsageError("--rows and --all-rows are for --out, --eml and --mbox")
+        else:
+            showing.in_browser(console, lambda: campaign_of(paths), port, browser=not no_open)
+
+
+def rehearse(
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="Where the test letters go: yours.")],
+    paths: Paths = None,
+    no_input: NoInput = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> None:
+    """Send one of each kind of letter, at most five, to ADDRESS and to nobody else."""
+    with screen(quiet=quiet, no_color=no_color) as console:
+        from merge import screens  # noqa: PLC0415 - keeps --help quick
+        from merge.console import Conversation  # noqa: PLC0415 - likewise
+
+        console.standing = "Nobody on the list got anything."
+        campaign = campaign_of(paths)
+        conversation = Conversation(
+            console, confirm=None, ask_nothing=no_input, progress="none", sandbox=False
+        )
+        try:
+            rehearsal = campaign.test(address, conversation)
+        except KeyboardInterrupt:
+            console.insist(["", f"Stopped. Test letters may have gone to {address}, and to nobody else."])
+            raise typer.Exit(128 + signal.SIGINT) from None
+        console.talk(screens.rehearsed(rehearsal))
+        raise typer.Exit(rehearsal.exit_code)

@@ -1,0 +1,31 @@
+"""What does the person read? Pure functions: facts in, lines of text out.
+
+error       what is wrong, where, and what to do
+check       what the check found
+proposal    what a run would do
+summary     what it came to
+standing    where a campaign stands
+"""
+
+from merge.screens.check import checked, checked_github, checked_json
+from merge.screens.error import excerpt, failure, findings
+from merge.screens.proposal import pace, plan, would_send
+from merge.screens.standing import rows_in_doubt, rows_in_trouble, status
+from merge.screens.summary import rehearsed, sent
+
+__all__ = [
+    "checked",
+    "checked_github",
+    "checked_json",
+    "excerpt",
+    "failure",
+    "findings",
+    "pace",
+    "plan",
+    "rehearsed",
+    "rows_in_doubt",
+    "rows_in_trouble",
+    "sent",
+    "status",
+    "would_send",
+]

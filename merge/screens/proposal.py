@@ -1,0 +1,115 @@
+"""What would a run do? The plan that the person says yes to."""
+
+from __future__ import annotations
+
+from merge.account import AccountSettings, PaceSettings
+from merge.config import Settings, pace_of
+from merge.fit import allowed, beyond
+from merge.model import State
+from merge.plan import Proposal
+from merge.sending import Summary
+from merge.starter import STARTER_ADDRESS
+from merge.words import count, duration, moment, plain, size
+
+
+def plan(
+    proposal: Proposal, way: AccountSettings | None, settings: Settings, *, sandbox: bool, now: float
+) -> list[str]:
+    """Return the plan of a run: what the person says yes to."""
+    found, record = proposal.findings, proposal.record
+    states = record.states
+    lines = [
+        f"{plain(settings.letter_name)} + {plain(settings.list_name)}   fingerprint {found.fingerprint}",
+        f"  {count(record.total, 'row')}   {_to_send(proposal)}",
+    ]
+    past = [
+        f"{states[state]:,} {words}"
+        for state, words in (
+            (State.SENT, "sent before"),
+            (State.FAILED, "failed before"),
+            (State.DEFERRED, "deferred before"),
+            (State.UNCERTAIN, "uncertain"),
+            (State.SKIPPED, "skipped"),
+            (State.INVALID, "invalid, left out"),
+        )
+        if states[state]
+    ]
+    if past:
+        lines.append(f"  {'':12} {'   '.join(past)}")
+    lines += [f"  {'note':12} {note}" for note in _notes(proposal, settings)]
+    via = f"via {plain(way.place)}" if way else "no mail server yet: campaign.toml has no account"
+    via = "the sandbox: nothing leaves this machine" if sandbox else via
+    limits = None if sandbox else pace_of(settings, way)
+    lines.append(f"  {'from':12} {plain(settings.sender or 'as the letter says')}   {via}")
+    lines.append(f"  {'pace':12} {pace(limits, proposal.seconds, now)}")
+    if way and way.profile and limits:
+        lines.append(f"  {'limits':12} {allowed(way.profile)}")
+        lines += [f"  {'warning':12} {words}" for words in beyond(limits, way.profile)]
+    for label, glance in (("first", found.first), ("last", found.last)):
+        if glance:
+            lines.append(f"  {label:12} {plain(glance.to, 60)}   “{plain(glance.subject, 80)}”")
+    lines.append(
+        f"  {'checks':12} {count(found.errors, 'error')}, {count(found.warnings, 'warning')}"
+        f"{' (mergepost check)' if found.warnings else ''}, {size(found.size)} in all"
+    )
+    return lines
+
+
+def _to_send(proposal: Proposal) -> str:
+    if proposal.tries == proposal.ready:
+        return f"{proposal.tries:,} to send"
+    return f"{proposal.tries:,} of {proposal.ready:,} to send in this run"
+
+
+def _notes(proposal: Proposal, settings: Settings) -> list[str]:
+    record = proposal.record
+    notes = []
+    if STARTER_ADDRESS in settings.sender:
+        notes.append("from is still the example of a new campaign: put your own into campaign.toml")
+    if proposal.goes_on and record.new:
+        notes.append(f"{count(record.new, 'row')} new since the last run")
+    if record.changed:
+        notes.append(f"{count(record.changed, 'row')} changed since the last run, not sent yet")
+    if record.changed_after:
+        notes.append(f"{count(record.changed_after, 'row')} changed after being sent: not sent again")
+    if record.gone:
+        notes.append(
+            f"{count(record.gone, 'row')} of the last run gone from the list ({record.gone_sent:,} sent)"
+        )
+    if record.uncertain:
+        notes.append(f"{count(record.uncertain, 'row')} uncertain: decide with --uncertain skip or again")
+    return notes
+
+
+def pace(limits: PaceSettings | None, seconds: float, now: float) -> str:
+    """Return the limits of a run, and when its last letter can go under them."""
+    given = (
+        [
+            f"{number:,} a {noun}"
+            for number, noun in (
+                (limits.per_second, "second"),
+                (limits.per_minute, "minute"),
+                (limits.per_hour, "hour"),
+                (limits.per_day, "day"),
+            )
+            if number
+        ]
+        if limits
+        else []
+    )
+    if limits and limits.gap:
+        given.append(f"{limits.gap[0]:g} to {limits.gap[1]:g} s apart")
+    if not given:
+        return "as fast as the server takes them"
+    words = ", ".join(given)
+    return f"{words}: about {duration(seconds)}, until {moment(now + seconds, now)}" if seconds > 1 else words
+
+
+def would_send(summary: Summary) -> str:
+    """Return the one line of a dry run."""
+    proposal = summary.proposal
+    found = proposal.findings
+    return (
+        f"Would send {proposal.tries:,} of {count(proposal.ready, 'letter')}, {size(found.size)} in all.  "
+        f"{count(found.errors, 'error')}, {count(found.warnings, 'warning')}.  No connection was made."
+    )
