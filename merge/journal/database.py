@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from merge.errors import JournalError
@@ -17,11 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A kind of file: `mark` is its application_id, `version` its user_version, `schema` what makes one."""
+    """A kind of file: `mark` is its application_id, `version` its user_version, `schema` what makes one.
+
+    `steps` are what makes the next version of each older one. `stand_ins` make, for an older file that is
+    only read, temporary tables in place of those that it does not have yet.
+    """
 
     mark: int
     version: int
     schema: str
+    steps: Mapping[int, str] = field(default_factory=dict)
+    stand_ins: Mapping[int, str] = field(default_factory=dict)
 
 
 class Database:
@@ -46,17 +53,27 @@ class Database:
         """
         database = cls(path, form)
         try:
-            database.run("PRAGMA query_only = ON")
-            database.one("PRAGMA user_version")
+            database.only_read()
         except JournalError:
             database.close()
             if os.access(path.parent, os.W_OK) or path.with_name(path.name + "-wal").exists():
                 raise
             database = cls(path, form, "immutable=1")
+            database.only_read()
         return database
 
+    def only_read(self) -> None:
+        """Refuse every change of the file from now on; lend it the tables that an older one lacks."""
+        (version,) = self.one("PRAGMA user_version")
+        for older in range(version, self._form.version):
+            self._script(self._form.stand_ins.get(older, ""))
+        self.run("PRAGMA query_only = ON")
+
     def prepare(self) -> None:
-        """Make the file ready to be written: its schema, and how it meets the disk."""
+        """Make the file ready to be written: its schema, and how it meets the disk.
+
+        A file of an older version becomes one of this version, or, if that fails, stays as it is.
+        """
         made = self.check_version()
         for pragma in (
             "journal_mode = WAL",
@@ -66,11 +83,21 @@ class Database:
         ):
             self.one(f"PRAGMA {pragma}")
         if not made:
-            with self.durable():
-                marks = (
-                    f"PRAGMA application_id = {self._form.mark}; PRAGMA user_version = {self._form.version};"
-                )
-                self._script(f"BEGIN IMMEDIATE; {self._form.schema} {marks} COMMIT;")
+            self._become(self._form.schema)
+            return
+        (version,) = self.one("PRAGMA user_version")
+        if version < self._form.version:
+            self._become(*(self._form.steps[older] for older in range(version, self._form.version)))
+
+    def _become(self, *scripts: str) -> None:
+        """Change the schema to that of this version: on disk as a whole, or not at all."""
+        marks = f"PRAGMA application_id = {self._form.mark}; PRAGMA user_version = {self._form.version};"
+        with self.durable():
+            try:
+                self._script(f"BEGIN IMMEDIATE; {' '.join(scripts)} {marks} COMMIT;")
+            except BaseException:
+                self.roll_back()
+                raise
 
     def check_version(self) -> bool:
         """Return whether the file has its schema yet; raise if it is of another kind, or newer."""

@@ -1,66 +1,4 @@
-"""What is said to the journal's database? Its schema, and every statement that `journal` makes."""
-
-MARK = 0x6D70_6A31
-"""What tells a journal from any other database."""
-
-VERSION = 1
-"""The number of the schema."""
-
-SCHEMA = """
-CREATE TABLE editions (
-    id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    forgotten REAL
-);
-CREATE TABLE meta (
-    edition INTEGER NOT NULL,
-    name TEXT NOT NULL,
-    value TEXT NOT NULL,
-    PRIMARY KEY (edition, name)
-) WITHOUT ROWID;
-CREATE TABLE rows (
-    id INTEGER PRIMARY KEY,
-    edition INTEGER NOT NULL REFERENCES editions,
-    key TEXT NOT NULL,
-    copy INTEGER NOT NULL,      -- 0: the row that counts; else the row number of a further row with this key
-    row INTEGER NOT NULL,
-    recipient TEXT NOT NULL,
-    listed TEXT NOT NULL,       -- what the list says: waiting, invalid, skipped; empty when gone from it
-    state TEXT NOT NULL,
-    settled INTEGER NOT NULL DEFAULT 0,
-    reason TEXT NOT NULL,
-    digest TEXT NOT NULL,       -- of what the list and the letter make of the row now
-    attempts INTEGER NOT NULL DEFAULT 0,
-    first REAL,                 -- seconds since the epoch, as are time and due
-    time REAL,
-    due REAL,
-    stage TEXT NOT NULL DEFAULT '',
-    code INTEGER,
-    enhanced TEXT NOT NULL DEFAULT '',
-    reply TEXT NOT NULL DEFAULT '',
-    message_id TEXT NOT NULL DEFAULT '',
-    date TEXT NOT NULL DEFAULT '',
-    given TEXT NOT NULL DEFAULT '',         -- digest of what a server was given
-    fingerprint TEXT NOT NULL DEFAULT '',   -- of the campaign when a server was given it
-    UNIQUE (edition, key, copy)
-);
-CREATE INDEX place ON rows (edition, row);
-CREATE INDEX tally ON rows (edition, listed, state, settled);
-CREATE INDEX copies ON rows (edition) WHERE copy > 0;
-CREATE INDEX in_flight ON rows (id) WHERE state = 'committing';
-CREATE TABLE attempts (
-    time REAL NOT NULL,
-    row INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    code INTEGER,
-    PRIMARY KEY (time, row)
-) WITHOUT ROWID;
-CREATE TRIGGER sent_is_final BEFORE UPDATE OF state ON rows
-    WHEN old.state = 'sent' AND new.state <> 'sent'
-    BEGIN SELECT raise(ABORT, 'a row that was sent stays sent'); END;
-CREATE TRIGGER attempted AFTER UPDATE OF time ON rows
-    BEGIN INSERT OR REPLACE INTO attempts VALUES (new.time, new.id, new.state, new.code); END;
-"""
+"""What is said to the journal's database? Every statement that `journal` makes."""
 
 STANDING = """
 SELECT row, state, attempts, due, date, digest, given, message_id, first, fingerprint, settled
@@ -151,6 +89,12 @@ SELECT count(*) FROM rows WHERE edition = ? AND listed > ''
 FORGET = """
 UPDATE rows SET key = 'forgotten ' || id, recipient = '', reply = '', reason = '', digest = '',
        message_id = '', given = ''
+WHERE edition = ?
+"""
+FORGET_BOUNCES = """
+UPDATE bounces SET recipient = '', reply = '', report = 'forgotten ' || id, key = coalesce(
+    (SELECT 'forgotten ' || rows.id FROM rows
+     WHERE rows.edition = bounces.edition AND rows.key = bounces.key AND rows.copy = 0), 'forgotten')
 WHERE edition = ?
 """
 FORGOTTEN = "UPDATE editions SET forgotten = ? WHERE id = ?"

@@ -8,7 +8,7 @@ import secrets
 from typing import TYPE_CHECKING, Literal
 
 from merge.errors import JournalError, UsageError
-from merge.journal import statements
+from merge.journal import schema, statements
 from merge.journal.database import Database, Format, make
 from merge.journal.enrolment import Enrolment
 from merge.journal.lock import Lock, is_held
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from merge.model import Delivery, Outcome
 
 
-FORMAT = Format(statements.MARK, statements.VERSION, statements.SCHEMA)
+FORMAT = Format(schema.MARK, schema.VERSION, schema.SCHEMA, schema.STEPS, schema.STAND_INS)
 
 
 class Journal(View):
@@ -202,6 +202,7 @@ class Journal(View):
         self._database.one("PRAGMA secure_delete = ON")
         with self._database.durable():
             with self._database.transaction():
+                self._database.run(statements.FORGET_BOUNCES, (self._id,))
                 number = self._database.run(statements.FORGET, (self._id,))
                 self._database.run(statements.FORGOTTEN, (self._clock.now(), self._id))
             self._database.compact()
