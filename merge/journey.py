@@ -10,7 +10,7 @@ from typing import Literal
 
 from merge.check import Findings, Register, check, row_key
 from merge.compose import Composer
-from merge.errors import AddressError, ContentError
+from merge.errors import AddressError, ContentError, Problem
 from merge.journal import Journal
 from merge.message import email_message
 from merge.model import Delivery, Letter, Recipient, State
@@ -34,6 +34,15 @@ class Parts:
     condition: Choice | None
     duplicates: Literal["skip", "error"]
 
+    @property
+    def problems(self) -> list[Problem]:
+        """What is wrong with the list and the letter as such, whatever the rows hold."""
+        names = self.table.columns.names
+        found = [*self.table.problems, *self.template.check_columns(names, self.list_name)]
+        if self.condition:
+            found += self.condition.check_columns(names, self.list_name)
+        return found
+
     def left_out(self, recipient: Recipient) -> str:
         """Say why the campaign leaves a row out; empty where it does not. Raises LetterError."""
         chosen = self.condition is None or self.condition(recipient)
@@ -47,16 +56,12 @@ def look_through(
 
     `left_out` says why a row is not sent to, besides the campaign's own reasons. Raises ContentError.
     """
-    names = parts.table.columns.names
-    general = [*parts.table.problems, *parts.template.check_columns(names, parts.list_name)]
-    if parts.condition:
-        general += parts.condition.check_columns(names, parts.list_name)
     return check(
         parts.rows,
         examine=parts.composer.examine,
         register=register,
         list_name=parts.list_name,
-        general=general,
+        general=parts.problems,
         duplicates=parts.duplicates,
         left_out=lambda recipient: parts.left_out(recipient) or left_out(recipient),
     )
@@ -67,20 +72,25 @@ def letters(
 ) -> Iterator[Letter]:
     """Yield the letter of each row that can have one, in the order of the list; nothing is recorded.
 
-    A second row with an address that was there before has none, as when sending. `rows` are numbers as
-    the spreadsheet shows them.
+    A second row with an address that was there before has none, as when sending, whether or not the first
+    one has one. `rows` are numbers as the spreadsheet shows them. Raises ContentError where no row can have
+    a letter, because the letter itself is wrong.
     """
+    if errors := [problem for problem in parts.problems if problem.severity == "error"]:
+        raise ContentError("the letter cannot be sent as it is", hint="mend it first", problems=errors)
     seen: set[str] = set()
     for recipient in parts.rows:
-        if rows is not None and recipient.row not in rows:
-            continue
         key = _deliverable_key(parts, recipient)
         if not key or key in seen:
             continue
-        if any(problem.severity == "error" for problem in parts.composer.examine(recipient).problems):
-            continue
         seen.add(key)
-        yield parts.composer.compose(recipient, key=key, message_id=message_id(key), date=date)
+        if (rows is not None and recipient.row not in rows) or _is_wrong(recipient):
+            continue
+        try:
+            letter = parts.composer.compose(recipient, key=key, message_id=message_id(key), date=date)
+        except ContentError:
+            continue
+        yield letter
 
 
 def messages(
@@ -137,6 +147,11 @@ def _in_thread(letter: Letter, first: str) -> Letter:
     """Make a letter an answer to the first one (RFC 5322, 3.6.4)."""
     thread = (("In-Reply-To", first), ("References", first))
     return replace(letter, headers=(*letter.headers, *thread)) if first else letter
+
+
+def _is_wrong(recipient: Recipient) -> bool:
+    """Whether the list itself keeps a row from being sent."""
+    return any(problem.severity == "error" for problem in recipient.problems)
 
 
 def _deliverable_key(parts: Parts, recipient: Recipient) -> str:

@@ -16,6 +16,7 @@ from whole_kit import COMMAND, campaign, decent, environment, people, run, servi
 from merge import Campaign, State
 from merge.errors import ApprovalError, ConfigError, ContentError, LockedError
 from merge.sending import Consent
+from merge.template import Template
 
 OURS_PER_RUN = re.compile(rb"^(Date|Message-ID):.*\r\n(?:[ \t].*\r\n)*", re.MULTILINE)
 
@@ -94,6 +95,44 @@ def test_python_checks_sends_and_tells(tmp_path):
         server.replies.clear()
         assert found.send(retry_failed=True).exit_code == 0
         assert states(folder) == {"sent": 3}
+
+
+def test_python_gives_the_messages_of_the_rows_that_are_sent_and_of_no_others(tmp_path):
+    rows = [
+        "email,name,number",
+        "ada@x.example,Ada,1",
+        "bob@x.example,Bob,1,2,3",
+        "ADA@x.example,Again,2",
+        "cleo@x.example,,3",
+        "cleo@x.example,Cleo,4",
+        "nobody,Nobody,5",
+        "dan@x.example,Dan,6",
+        "",
+    ]
+    letter = "Subject: {{ name }}\n\nYour number is {{ number }}.\n"
+    with serving() as server:
+        folder = campaign(tmp_path / "c", "\n".join(rows), letter, server=server)
+        messages = list(Campaign.load(folder).messages())
+        assert run("send", "--confirm", "2", "--skip-invalid", cwd=folder).code == 0
+        sent = [mail.message["Subject"] for mail in server.mails]
+    assert [message["Subject"] for message in messages] == sent == ["Ada", "Dan"]
+
+
+def test_each_row_is_rendered_once_for_its_message(tmp_path, monkeypatch):
+    rendered = []
+    render = Template.render
+    monkeypatch.setattr(
+        Template, "render", lambda self, recipient: rendered.append(recipient.row) or render(self, recipient)
+    )
+    found = Campaign.load(campaign(tmp_path / "c"))
+    assert len(list(found.messages())) == len(rendered) == 3
+
+
+def test_a_letter_that_no_row_can_have_is_an_error_and_not_an_empty_answer(tmp_path):
+    folder = campaign(tmp_path / "c", letter="Subject: {{ nme }}\n\nHi\n")
+    with pytest.raises(ContentError, match="cannot be sent") as refused:
+        list(Campaign.load(folder).messages())
+    assert refused.value.problems[0].line == 1
 
 
 def test_python_says_what_is_wrong_by_kind_of_error(tmp_path):
