@@ -11,12 +11,13 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from merge.errors import JournalError, LockedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _HELD = {errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
@@ -72,6 +73,20 @@ def is_held(path: Path) -> bool:
     return False
 
 
+@contextmanager
+def waiting_for(path: Path) -> Iterator[None]:
+    """Hold a file beside `path` for a moment, after whoever holds it now.
+
+    For changes that take an instant, such as a line added to a file that others add to as well. Raises
+    OSError where there is no locking.
+    """
+    handle = _wait_for_file(path.with_name(path.name + ".lock"))
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
 def _take(path: Path, *, beside: bool) -> int:
     try:
         return _hold_file(path.with_name(path.name + ".lock")) if beside else _hold(path)
@@ -106,6 +121,10 @@ if sys.platform == "win32":
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         return _or_close(handle, lambda: msvcrt.locking(handle, msvcrt.LK_NBLCK, 1))
 
+    def _wait_for_file(path: Path) -> int:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        return _or_close(handle, lambda: msvcrt.locking(handle, msvcrt.LK_LOCK, 1))
+
 else:
     import fcntl
 
@@ -119,6 +138,10 @@ else:
 
     def _hold_file(path: Path) -> int:
         return _flock(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+    def _wait_for_file(path: Path) -> int:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        return _or_close(handle, lambda: fcntl.flock(handle, fcntl.LOCK_EX))
 
     def _flock(handle: int) -> int:
         return _or_close(handle, lambda: fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB))
