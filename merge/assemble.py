@@ -22,6 +22,7 @@ from merge.errors import AddressError, ConfigError
 from merge.group import Grouped
 from merge.journal import Journal, Ledger
 from merge.journey import Parts
+from merge.model import Letter
 from merge.names import resolve
 from merge.pace import Pace
 from merge.rehearsal import OnlyTo
@@ -32,6 +33,7 @@ from merge.smtp.session import Account, Greeting, Session
 from merge.smtp.steps import Deadlines
 from merge.table import ListOptions, Table, read_table
 from merge.template import choose, read_template
+from merge.unsubscribe import Tokens, personal
 
 Secret: TypeAlias = Password | Token | None
 """What an account logs in with."""
@@ -63,7 +65,7 @@ def parts(settings: Settings, people: object = None) -> Parts:
         encoding=settings.encoding,
         delimiter=settings.delimiter,
     )
-    template = read_template(settings.letter, files=settings.files)
+    template = read_template(settings.letter, files=settings.files, given=settings.given)
     if not settings.sender and not _MAY_NAME_ITS_SENDER.search(template.source):
         raise ConfigError(
             f"neither campaign.toml nor {settings.letter_name} says who the letter is from",
@@ -71,10 +73,22 @@ def parts(settings: Settings, people: object = None) -> Parts:
             "or at the top of the letter: From: Your Name <you@example.org>",
         )
     try:
-        composer = Composer(template, folder=settings.folder, sender=settings.sender)
+        composer = Composer(
+            template,
+            folder=settings.folder,
+            sender=settings.sender,
+            unsubscribe=settings.unsubscribe.targets if settings.unsubscribe else (),
+        )
     except AddressError as error:
         settings.file.refuse("from", f"from is no address: {error.message}", hint=error.hint)
     table = read_table(settings.list if people is None else people, options, name=settings.list_name)
+    for name in settings.given:
+        if name in resolve(table.columns.names).columns:
+            settings.file.refuse(
+                "unsubscribe",
+                f"the list has a column {name} of its own, so [unsubscribe] is not clear",
+                hint="take one of the two away",
+            )
     return Parts(
         table=table,
         rows=_grouped(table, settings) if settings.group_by else table,
@@ -222,6 +236,27 @@ def probe(way: AccountSettings, secret: Secret, clock: Clock, *, seconds: float 
         return session.probe()
     finally:
         session.close()
+
+
+def tokens(settings: Settings) -> Tokens | None:
+    """Return what signs the links to unsubscribe; None without [unsubscribe]. Raises ConfigError."""
+    if not settings.unsubscribe:
+        return None
+    found = Password(settings.unsubscribe.secret, host="", user="unsubscribe")
+    try:
+        return Tokens(found())
+    except ConfigError as error:
+        raise ConfigError(f"the secret of [unsubscribe]: {error.message}", hint=error.hint) from None
+
+
+def finishing(settings: Settings) -> Callable[[Letter], Letter]:
+    """Return what puts into a letter that which only a real sending may know. Raises ConfigError."""
+    signs = tokens(settings)
+
+    def finish(letter: Letter) -> Letter:
+        return personal(letter, signs) if signs else letter
+
+    return finish
 
 
 def pace(settings: PaceSettings | None) -> Pace:

@@ -18,6 +18,7 @@ from merge.markup import FORBIDDEN, Body, Typesetter
 from merge.model import Attachment, Envelope, Letter, Mailbox, Recipient, Woven
 from merge.names import short_name
 from merge.template import CLOSE, OPEN, HeaderLine, Rendered, Template
+from merge.unsubscribe import refuse_spoiled
 
 _ORDER = ("From", "To", "Cc", "Reply-To", "Disposition-Notification-To")
 _KINDS = ((AddressError, "address"), (AttachmentError, "attachment"))
@@ -91,17 +92,26 @@ class Composer:
     """Makes the letters of one campaign. `sender` is a mailbox; a From in the letter wins.
 
     `folder` is where attachments and pictures are looked for. `language` tags letters that do not say
-    theirs themselves (BCP 47).
+    theirs themselves (BCP 47). `unsubscribe` are the links with which a person leaves the list, the
+    preferred one first: a letter that names the first in Unsubscribe, or has no such header, gets all.
     """
 
-    def __init__(
-        self, template: Template, *, folder: Path, sender: str, inline_css: bool = True, language: str = ""
+    def __init__(  # noqa: PLR0913 - all but the letter is named
+        self,
+        template: Template,
+        *,
+        folder: Path,
+        sender: str,
+        inline_css: bool = True,
+        language: str = "",
+        unsubscribe: tuple[str, ...] = (),
     ) -> None:
         self._template = template
         self._sender = parse_mailbox(sender) if sender.strip() else None
         self._shelf = Shelf(folder)
         self._language = language
         self._inline_css = inline_css
+        self._unsubscribe = unsubscribe
         self._typesetters: dict[str, Typesetter] = {}
         self._mailboxes: dict[str, tuple[Mailbox, ...]] = {}
         self._unguarded: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -192,7 +202,7 @@ class Composer:
         elif name in _FILES:
             self._take_file(line, headers)
         elif name == "unsubscribe":
-            headers.others += _unsubscribe(line.marked)
+            headers.others += _unsubscribe(line.marked, self._unsubscribe)
         elif why := header.unwelcome(line.name):
             if not self._template.foreign:
                 raise LetterError(f"a letter cannot set {line.name}: {why}")
@@ -217,6 +227,8 @@ class Composer:
                     "there is no sender", hint='write from = "Name <you@example.org>" in campaign.toml'
                 )
             mailboxes["from"] = (self._sender,)
+        if self._unsubscribe and not taken.single.keys() & {"unsubscribe", "list-unsubscribe"}:
+            taken.others += _leaving(self._unsubscribe)
         subject = taken.single.get("subject", "")
         if not subject:
             raise LetterError("the subject is empty")
@@ -233,6 +245,8 @@ class Composer:
         body = self._typesetter(rendered.template).set(
             *rendered.main, rendered.own_text, preheader, language or self._language
         )
+        if self._unsubscribe:
+            refuse_spoiled(_joined(body.text) or _joined(body.html) or "")
         images = [(content_id, self._shelf.file(path, path)) for path, content_id in body.images]
         digest = _digest(headers, taken.bcc, preheader, rendered, body, (*taken.files, *images))
         return _Plan(headers, mailboxes, taken.bcc, taken.files, images, body, subject, digest)
@@ -316,15 +330,20 @@ def _file_name(value: str) -> str:
     return value
 
 
-def _unsubscribe(marked: str) -> list[tuple[str, str]]:
-    """Return the headers of RFC 2369 and, where a link can be used with one click, RFC 8058."""
-    urls = []
+def _unsubscribe(marked: str, own: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Read the links of an Unsubscribe header; where the campaign's own is among them, all of these are."""
+    urls: list[str] = []
     for piece in map(str.strip, _split_outside(marked)):
         url = _unmarked(piece[1:-1] if piece.startswith("<") and piece.endswith(">") else piece)
         if not _URL.fullmatch(url):
             hint = "write https://... or mailto:..., with a comma between two, and |urlencode for cells"
             raise LetterError(f"Unsubscribe: {url[:80]!r} is no link", hint=hint)
-        urls.append(url)
+        urls += own if url in own else (url,)
+    return _leaving(tuple(dict.fromkeys(urls)))
+
+
+def _leaving(urls: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Return the headers of RFC 2369 and, where a link can be used with one click, RFC 8058."""
     found = [("List-Unsubscribe", ", ".join(f"<{url}>" for url in urls))]
     if flaw := header.flaw(*found[0]):
         raise LetterError(f"Unsubscribe: {flaw}")

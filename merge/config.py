@@ -12,6 +12,7 @@ from typing import Any, Literal
 from merge.account import PACE_KEYS, AccountSettings, PaceSettings, account_from_table
 from merge.errors import ConfigError, UsageError
 from merge.toml import Kinds, TomlFile, load_toml
+from merge.unsubscribe import UnsubscribeSettings, unsubscribe_from_table
 
 CAMPAIGN_FILE = "campaign.toml"
 
@@ -64,6 +65,12 @@ class Settings:
     pace: PaceSettings | None = None
     retry: RetrySettings = field(default_factory=RetrySettings)
     stop_when_failed: float | None = None
+    unsubscribe: UnsubscribeSettings | None = None
+
+    @property
+    def given(self) -> Mapping[str, str]:
+        """What a letter may use besides the columns of the list, by name."""
+        return self.unsubscribe.names if self.unsubscribe else {}
 
 
 _CAMPAIGN_KEYS: dict[str, Kinds] = {
@@ -85,6 +92,7 @@ _CAMPAIGN_KEYS: dict[str, Kinds] = {
     "files": (str,),
     "results": (str,),
     "stop_when_failed": (str,),
+    "unsubscribe": (dict,),
 }
 _COLUMN_KEYS: dict[str, Kinds] = {"email": (str,), "id": (str,)}
 _RETRY_KEYS: dict[str, Kinds] = {
@@ -223,6 +231,7 @@ def _from_table(folder: Path, table: dict[str, Any], check: TomlFile, *, needs_l
         files=folder.resolve() / Path(table["files"]).expanduser() if "files" in table else None,
         results=table.get("results", "results.csv"),
         stop_when_failed=_share(table["stop_when_failed"], check) if "stop_when_failed" in table else None,
+        unsubscribe=unsubscribe_from_table(table["unsubscribe"], check) if "unsubscribe" in table else None,
         pace=PaceSettings(**{**pace, "gap": _gap(pace, check)}) if pace else None,
         retry=RetrySettings(
             attempts=attempts,

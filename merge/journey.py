@@ -108,12 +108,14 @@ def deliveries(  # noqa: PLR0913 - what one run is about; all but two are named
     limit: int | None = None,
     rows: range | None = None,
     answering: str = "",
+    finish: Callable[[Letter], Letter] = lambda letter: letter,
 ) -> Iterator[Delivery]:
     """Yield what is still to be sent, in the order of the list, each made when it is asked for.
 
     The journal must hold the approved plan: a row that differs from it raises ContentError. `limit` is a
     number of messages, `rows` are numbers as the spreadsheet shows them, `now` is seconds since the epoch.
-    `answering` is the fingerprint of the version that each letter follows up, in the same thread.
+    `answering` is the fingerprint of the version that each letter follows up, in the same thread. `finish`
+    puts in what only a letter on its way has: the token to unsubscribe with, the address bounces go to.
     """
     made = 0
     for recipient in parts.rows:
@@ -140,7 +142,7 @@ def deliveries(  # noqa: PLR0913 - what one run is about; all but two are named
         made += 1
         if answering:
             letter = _in_thread(letter, journal.sent_with(answering, key))
-        yield seal(letter, attempts=standing.attempts, not_before=standing.due)
+        yield seal(finish(letter), attempts=standing.attempts, not_before=standing.due)
 
 
 def _in_thread(letter: Letter, first: str) -> Letter:

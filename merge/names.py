@@ -19,6 +19,9 @@ RESERVED = frozenset(
 )
 """Short names that mean something else in a letter; such a column is reached by `row["..."]` alone."""
 
+UNSUBSCRIBE = "unsubscribe_url"
+"""The link with which a person leaves the list: given to a letter where campaign.toml has [unsubscribe]."""
+
 _UNFOLDABLE = {
     ord("ß"): "ss",
     ord("æ"): "ae",

@@ -83,7 +83,7 @@ def letters_for(
     `letter` and `files` are where the letter and its includes are. Raises ContentError when there is no
     row whose letter can be made.
     """
-    tally = Tally(letter, files=files)
+    tally = Tally(letter, files=files, given=parts.template.given)
     found: dict[int, Letter] = {}
     refusal: ContentError | None = None
     for recipient in parts.rows:

@@ -18,7 +18,7 @@ from merge.courier import Ending, Unwatched, Watch, run
 from merge.errors import ApprovalError, ContentError, JournalError
 from merge.interrupt import interruptible
 from merge.journal import Journal, Ledger
-from merge.model import Record, State
+from merge.model import Letter, Record, State
 from merge.pace import DAY, Pace
 from merge.plan import Proposal, Wish, propose
 from merge.sheet import check_target, write_sheet
@@ -139,6 +139,7 @@ class Sending:
             wish = replace(wish, uncertain=talk.doubt(doubtful))
         with journal.enrolment() as enrolment:
             proposal = propose(self.parts, enrolment, journal, wish, self._forecast(), self.clock.monotonic())
+            finish = self._finish(dry_run=dry_run) if proposal.tries else as_it_is
             agreed = not proposal.tries or talk.approve(proposal, self.way, self.settings)
             if dry_run or not agreed:
                 states = proposal.record.states
@@ -156,7 +157,7 @@ class Sending:
         with interruptible(self.clock, talk.tell) as asked:
             try:
                 if proposal.tries and self.way:
-                    ending = self._carry(self.way, proposal, wish)
+                    ending = self._carry(self.way, proposal, wish, finish)
             finally:
                 unwritten = self._write_results()
             code = asked.exit_code if ending and ending.interrupted else 0
@@ -206,7 +207,13 @@ class Sending:
             delimiter=layout.delimiter,
         )
 
-    def _carry(self, way: AccountSettings, proposal: Proposal, wish: Wish) -> Ending:
+    def _finish(self, *, dry_run: bool) -> Callable[[Letter], Letter]:
+        """Return what is put into each letter on its way; what is only tried out unsubscribes nobody."""
+        return as_it_is if dry_run or self.sandbox else assemble.finishing(self.settings)
+
+    def _carry(
+        self, way: AccountSettings, proposal: Proposal, wish: Wish, finish: Callable[[Letter], Letter]
+    ) -> Ending:
         carrier = assemble.session(way, self.journal, self.clock, ask=self.talk.ask, tell=self.talk.tell)
         deliveries = journey.deliveries(
             self.parts,
@@ -215,6 +222,7 @@ class Sending:
             limit=proposal.tries,
             rows=wish.rows,
             answering=wish.to_sent_with,
+            finish=finish,
         )
         try:
             return run(
@@ -256,6 +264,11 @@ class Sending:
             code = 3
         troubles = tuple(islice(filter(in_trouble, self.journal.records()), _TROUBLES))
         return Summary(proposal, counts, ending, troubles, None, seconds, next_step(counts, doubtful), code)
+
+
+def as_it_is(letter: Letter) -> Letter:
+    """Return a letter unchanged."""
+    return letter
 
 
 def in_trouble(record: Record) -> bool:

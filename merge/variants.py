@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +37,10 @@ class Extremes:
 class Tally:
     """Sorts rows into kinds, one by one. Raises LetterError when the letter cannot be read."""
 
-    def __init__(self, letter: Path, *, files: Path | None = None) -> None:
-        self._branches = Branches(letter, files=files)
+    def __init__(
+        self, letter: Path, *, files: Path | None = None, given: Mapping[str, str] | None = None
+    ) -> None:
+        self._branches = Branches(letter, files=files, given=given)
         self._numbers: dict[frozenset[int], int] = {}
         self._members: list[list[int]] = []
         self._longest: tuple[int, int | None] = (0, None)

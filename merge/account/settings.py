@@ -346,7 +346,7 @@ def _oauth(table: Mapping[str, Any], profile: Provider | None, check: TomlFile) 
     secret = table.get("client_secret")
     return OAuthSettings(
         client_id=table["client_id"],
-        client_secret=_reference(secret, "client_secret", check) if secret is not None else None,
+        client_secret=secret_reference(secret, "client_secret", check) if secret is not None else None,
         flow=flow,
         keep=keep,
         ask=known.get("ask", ""),
@@ -359,10 +359,11 @@ def _secret(table: Mapping[str, Any], check: TomlFile) -> SecretReference:
     if "password_command" in table:
         return SecretReference("command", table["password_command"])
     reference = table.get("password")
-    return SecretReference() if reference is None else _reference(reference, "password", check)
+    return SecretReference() if reference is None else secret_reference(reference, "password", check)
 
 
-def _reference(reference: object, key: str, check: TomlFile) -> SecretReference:
+def secret_reference(reference: object, key: str, check: TomlFile) -> SecretReference:
+    """Read where a secret is kept, from the value of a key. Raises ConfigError, also for a secret itself."""
     words = key.replace("_", " ")
     if not isinstance(reference, Mapping):
         otherwise = ', or password_command = "..."; without any of them you are asked for it'

@@ -8,7 +8,7 @@ is compiled apart and knows nothing of this.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -53,12 +53,14 @@ class Way(NamedTuple):
 class Branches:
     """A letter compiled for counting. Raises LetterError as `read_template` does."""
 
-    def __init__(self, letter: Path, *, files: Path | None = None) -> None:
+    def __init__(
+        self, letter: Path, *, files: Path | None = None, given: Mapping[str, str] | None = None
+    ) -> None:
         from merge.template.reading import read_template  # noqa: PLC0415 - reading stands above this room
 
         self._notes: list[_Note] = []
         with _watched(self._note):
-            self._template = read_template(letter, files=files)
+            self._template = read_template(letter, files=files, given=given)
         self._origins: dict[int, tuple[str, int]] = {}
         for template in (self._template, *self._template.languages.values()):
             for part in template._texts.parts:  # noqa: SLF001 - one wing, and nobody else asks
@@ -75,7 +77,9 @@ class Branches:
         finally:
             _TAKEN.reset(token)
         texts = [slotted.values for slotted in (rendered.main, rendered.own_text) if slotted]
-        return Way(frozenset(taken), max((len(value) for values in texts for value in values), default=0))
+        same = self._template.given.values()
+        lengths = (len(value) for values in texts for value in values if value not in same)
+        return Way(frozenset(taken), max(lengths, default=0))
 
     def branch(self, number: int) -> Branch:
         """Return what a branch's number stands for."""

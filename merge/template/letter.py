@@ -124,7 +124,8 @@ class Template:
     """A letter, compiled. Made by `read_template`.
 
     `lines` are the headers that stand in the source, `remarks` warnings that need no row. `languages` are
-    the same letter in other languages, by the tag that the column `lang` holds in lower case.
+    the same letter in other languages, by the tag that the column `lang` holds in lower case. `given` are
+    values that every letter may use besides the row's own, by name.
     """
 
     def __init__(  # noqa: PLR0913 - all that reading a letter brings to light
@@ -138,6 +139,7 @@ class Template:
         remarks: tuple[Problem, ...] = (),
         languages: Mapping[str, Template] | None = None,
         language: str = "",
+        given: Mapping[str, str] | None = None,
     ) -> None:
         self.name = source.name
         self.source = source.text
@@ -149,6 +151,7 @@ class Template:
         self.remarks = remarks
         self.languages = dict(languages or {})
         self.language = language
+        self.given = dict(given or {})
         self._texts = texts
         self._shorts: dict[tuple[str, ...], tuple[tuple[str, str], ...]] = {}
         self._reads_rows = any(use.name == scan.GROUP for part in texts.parts for use in part.uses())
@@ -163,7 +166,7 @@ class Template:
             problems += scan.unknown(
                 part.file,
                 part.source,
-                part.uses(known),
+                part.uses({*known, *self.given}),
                 scan.places(part.environment, part.source),
                 names,
                 first_line=part.first_line,
@@ -220,6 +223,7 @@ class Template:
         variables: dict[str, object] = {short: cells[name] for short, name in pairs}
         variables.setdefault(scan.ADDRESS, recipient.address)
         variables["row"] = Row(cells)
+        variables |= self.given
         if self._reads_rows:
             variables[scan.GROUP] = [
                 Row({**{short: member[name] for short, name in pairs}, **member})

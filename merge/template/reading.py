@@ -45,8 +45,12 @@ _EXTENDS = re.compile(r"\s*\{%[-+]?\s*extends\b")
 _BOUNDARY = re.compile(r'boundary\s*=\s*"?([^";\s]+)"?', re.IGNORECASE)
 
 
-def read_template(path: Path, *, files: Path | None = None) -> Template:
+def read_template(
+    path: Path, *, files: Path | None = None, given: Mapping[str, str] | None = None
+) -> Template:
     """Read and compile a letter; `files` is the folder of its includes, by default the letter's own.
+
+    `given` are values that every row's letter may use, by name.
 
     An own `letter.txt` beside `letter.html` or `letter.mjml` is its plain part. `letter.de.md` beside
     `letter.md` is the letter for rows whose column `lang` holds "de". Raises LetterError with all problems
@@ -57,11 +61,11 @@ def read_template(path: Path, *, files: Path | None = None) -> Template:
     problems: list[Problem] = []
     for tag, other in _other_languages(path):
         try:
-            languages[tag.lower()] = _read(other, folder, tag, {})
+            languages[tag.lower()] = _read(other, folder, tag, {}, given or {})
         except LetterError as error:
             problems += error.problems
     try:
-        template = _read(path, folder, "", languages)
+        template = _read(path, folder, "", languages, given or {})
     except LetterError as error:
         problems[:0] = error.problems
     if problems:
@@ -83,7 +87,9 @@ def _glob_safe(text: str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", text)
 
 
-def _read(path: Path, folder: Path, language: str, languages: Mapping[str, Template]) -> Template:
+def _read(
+    path: Path, folder: Path, language: str, languages: Mapping[str, Template], given: Mapping[str, str]
+) -> Template:
     text = _text(path)
     problems = controls(path.name, text)
     source, found = split(path.name, text)
@@ -112,6 +118,7 @@ def _read(path: Path, folder: Path, language: str, languages: Mapping[str, Templ
         remarks=(*problems, *_about_html(source, kind)),
         languages=languages,
         language=language,
+        given=given,
     )
 
 

@@ -10,13 +10,17 @@ from dataclasses import dataclass, replace
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
 from merge.errors import Problem
-from merge.names import RESERVED, resolve, short_name
+from merge.names import RESERVED, UNSUBSCRIBE, resolve, short_name
 from merge.template.source import at
 
 _DEFAULTS = frozenset({"default", "d"})
 _GUARDS = frozenset({"defined", "undefined"})
 _UNCLOSED = re.compile(r"innermost block that needs to be closed is '(\w+)'")
 _STATEMENT = re.compile(r"\{%[-+]?\s*(\w+).*?%\}", re.DOTALL)
+_UNSUBSCRIBE_HINT = (
+    'add to campaign.toml:\n  [unsubscribe]\n  url = "https://club.example/unsubscribe"\n'
+    '  secret = {env = "UNSUBSCRIBE_SECRET"}'
+)
 _NO_SUCH = re.compile(r"No (filter|test) named '(.+?)'")
 
 
@@ -357,6 +361,8 @@ def _words(
         joined = short_name(f"{use.name} {use.minus}")
         if joined in shorts:
             return f'"{use.name}-{use.minus}" is a subtraction; columns use "_": write {joined}', hint
+    if use.name == UNSUBSCRIBE:
+        return f"no column {use.name}, and no [unsubscribe] in campaign.toml to make it", _UNSUBSCRIBE_HINT
     if not use.literal and use.name in clashes:
         return f'several columns are called {use.name}; write row["..."] with the whole name', hint
     if not use.literal and use.name in RESERVED:
