@@ -18,6 +18,7 @@ from merge.carrier import Carrier
 from merge.clock import Clock
 from merge.compose import Composer
 from merge.config import Settings
+from merge.dkim import DkimSigner
 from merge.errors import AddressError, ConfigError
 from merge.group import Grouped
 from merge.journal import Journal, Ledger
@@ -97,7 +98,19 @@ def parts(settings: Settings, people: object = None) -> Parts:
         list_name=settings.list_name,
         condition=choose(settings.where) if settings.where else None,
         duplicates=settings.duplicates,
+        dkim=dkim_signer(settings),
     )
+
+
+def dkim_signer(settings: Settings) -> DkimSigner | None:
+    """Return who signs the letters: as the campaign says, else its account; None where neither does."""
+    if settings.dkim:
+        return DkimSigner(settings.dkim)
+    try:
+        way = account(settings, needed=False)
+    except ConfigError:
+        return None  # an account that cannot be followed is told where it is needed
+    return DkimSigner(way.dkim) if way and way.dkim else None
 
 
 def _grouped(table: Table, settings: Settings) -> Grouped:

@@ -63,7 +63,8 @@ class Campaign:
         return assemble.parts(self.settings, self._people)
 
     def findings(self) -> Findings:
-        """Check the list, the letter and every row. Raises ContentError where that is impossible."""
+        """Check the list, the letter and every row. Raises ContentError, ConfigError where that cannot be."""
+        self.parts.ready()
         with (
             assemble.passing_journal(self.settings, self._clock) as journal,
             journal.enrolment() as enrolment,
@@ -138,6 +139,7 @@ class Campaign:
                     Journal.open(path, edition=self.settings.edition, clock=self._clock)
                 )
             ledger = None if sandbox else self._ledger(stack, way, talk)
+            self.parts.ready()
             sending = Sending(
                 self.settings, self.parts, self._clock, journal, ledger, way, home, sandbox, wish, talk
             )
@@ -152,11 +154,12 @@ class Campaign:
         to = parse_mailbox(address).address
         way = assemble.account(self.settings, needed=True)
         assert way  # noqa: S101 - needed
+        self.parts.ready()
         date = datetime.fromtimestamp(int(self._clock.now()), UTC)
         settings = self.settings
         letters, kinds = letters_for(to, self.parts, settings.letter, files=settings.files, date=date)
         carrier = assemble.rehearsal(way, to, self._clock, ask=talk.ask, tell=talk.tell)
-        return Rehearsal(to, letters, rehearse(letters, carrier), kinds)
+        return Rehearsal(to, letters, rehearse(map(self.parts.seal, letters), carrier), kinds)
 
     def status(self) -> dict[str, Any]:
         """Return what happened so far: `campaign`, `edition`, `fingerprint`, `total`, `states`, `next`."""

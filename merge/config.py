@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from merge.account import PACE_KEYS, AccountSettings, PaceSettings, account_from_table
+from merge.dkim import DkimSettings, dkim_from_table
 from merge.errors import ConfigError, UsageError
 from merge.toml import Kinds, TomlFile, load_toml
 from merge.unsubscribe import UnsubscribeSettings, unsubscribe_from_table
@@ -65,6 +66,7 @@ class Settings:
     pace: PaceSettings | None = None
     retry: RetrySettings = field(default_factory=RetrySettings)
     stop_when_failed: float | None = None
+    dkim: DkimSettings | None = None
     unsubscribe: UnsubscribeSettings | None = None
 
     @property
@@ -92,6 +94,7 @@ _CAMPAIGN_KEYS: dict[str, Kinds] = {
     "files": (str,),
     "results": (str,),
     "stop_when_failed": (str,),
+    "dkim": (dict,),
     "unsubscribe": (dict,),
 }
 _COLUMN_KEYS: dict[str, Kinds] = {"email": (str,), "id": (str,)}
@@ -232,6 +235,7 @@ def _from_table(folder: Path, table: dict[str, Any], check: TomlFile, *, needs_l
         results=table.get("results", "results.csv"),
         stop_when_failed=_share(table["stop_when_failed"], check) if "stop_when_failed" in table else None,
         unsubscribe=unsubscribe_from_table(table["unsubscribe"], check) if "unsubscribe" in table else None,
+        dkim=dkim_from_table(table["dkim"], check) if "dkim" in table else None,
         pace=PaceSettings(**{**pace, "gap": _gap(pace, check)}) if pace else None,
         retry=RetrySettings(
             attempts=attempts,

@@ -10,6 +10,7 @@ from typing import Literal
 
 from merge.check import Findings, Register, check, row_key
 from merge.compose import Composer
+from merge.dkim import DkimSigner
 from merge.errors import AddressError, ContentError, Problem
 from merge.journal import Journal
 from merge.message import email_message
@@ -24,6 +25,7 @@ class Parts:
     """What a campaign is made of, once its files are open.
 
     `rows` are those of the table, grouped where the campaign says so. `list_name` is as the person wrote it.
+    `dkim` vouches for the letters, where anybody does.
     """
 
     table: Table
@@ -33,6 +35,7 @@ class Parts:
     list_name: str
     condition: Choice | None
     duplicates: Literal["skip", "error"]
+    dkim: DkimSigner | None = None
 
     @property
     def problems(self) -> list[Problem]:
@@ -41,7 +44,19 @@ class Parts:
         found = [*self.table.problems, *self.template.check_columns(names, self.list_name)]
         if self.condition:
             found += self.condition.check_columns(names, self.list_name)
+        if self.dkim and (remark := self.dkim.remark(self.composer.domain)):
+            found.append(remark)
         return found
+
+    def ready(self) -> None:
+        """Raise ConfigError where letters cannot be signed as the campaign wants them."""
+        if self.dkim:
+            self.dkim.key()
+
+    def seal(self, letter: Letter, *, attempts: int = 0, not_before: float | None = None) -> Delivery:
+        """Write a letter as it leaves, to the last byte. Raises SealError, ConfigError."""
+        delivery = seal(letter, attempts=attempts, not_before=not_before)
+        return self.dkim.sign(delivery) if self.dkim else delivery
 
     def left_out(self, recipient: Recipient) -> str:
         """Say why the campaign leaves a row out; empty where it does not. Raises LetterError."""
@@ -142,7 +157,7 @@ def deliveries(  # noqa: PLR0913 - what one run is about; all but two are named
         made += 1
         if answering:
             letter = _in_thread(letter, journal.sent_with(answering, key))
-        yield seal(finish(letter), attempts=standing.attempts, not_before=standing.due)
+        yield parts.seal(finish(letter), attempts=standing.attempts, not_before=standing.due)
 
 
 def _in_thread(letter: Letter, first: str) -> Letter:

@@ -14,7 +14,6 @@ from merge.carrier import Carrier
 from merge.errors import CarrierError, ContentError
 from merge.journey import Parts
 from merge.model import Delivery, Envelope, Letter, Mailbox, Outcome, State
-from merge.seal import seal
 from merge.variants import Tally
 
 MOST: Final = 5
@@ -131,18 +130,18 @@ def for_tester(letter: Letter, address: str, number: int, total: int) -> Letter:
     )
 
 
-def rehearse(letters: Iterable[Letter], carrier: OnlyTo) -> tuple[Outcome, ...]:
-    """Send the letters, one after the other, and return what became of them; nothing is tried twice.
+def rehearse(deliveries: Iterable[Delivery], carrier: OnlyTo) -> tuple[Outcome, ...]:
+    """Send them, one after the other, and return what became of them; nothing is tried twice.
 
     Raises CarrierError when the way out is closed.
     """
     outcomes: list[Outcome] = []
     offered = 0
     try:
-        for letter in letters:
+        for delivery in deliveries:
             while not carrier.room:
                 outcomes += carrier.collect(_PATIENCE)
-            carrier.offer(seal(letter))
+            carrier.offer(delivery)
             offered += 1
         while len(outcomes) < offered:
             outcomes += carrier.collect(_PATIENCE)

@@ -49,7 +49,7 @@ def in_files(console: Console, campaign: Campaign, files: Files) -> None:
         console.talk([f"{files.out} shows {count(shown, 'row')} of {survey.total:,}."])
     for write, path in ((write_eml, files.eml), (write_mbox, files.mbox)):
         if path:
-            written = write(campaign.letters(files.rows), path)
+            written = write(campaign.letters(files.rows), path, campaign.parts.seal)
             console.data(str(path))
             console.talk([f"{path} holds {count(written, 'letter')}."])
     console.talk([f"Fingerprint {found.fingerprint}. Nothing was sent."])

@@ -19,10 +19,11 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, None: 1}
 
 
 class TomlFile:
-    """Says what is wrong in one TOML file, and where."""
+    """Says what is wrong in one TOML file, and where. Paths in it start at `folder`."""
 
-    def __init__(self, file: str, text: str = "") -> None:
+    def __init__(self, file: str, text: str = "", folder: Path = Path()) -> None:
         self._file = file
+        self.folder = folder
         self._lines = text.splitlines()
 
     @property
@@ -86,7 +87,7 @@ def load_toml(path: Path, name: str) -> tuple[dict[str, Any], TomlFile]:
     """Read a TOML file; `name` is what messages call it. Raises ConfigError with the place."""
     text = _text(path)
     try:
-        return tomllib.loads(text), TomlFile(name, text)
+        return tomllib.loads(text), TomlFile(name, text, path.parent)
     except tomllib.TOMLDecodeError as error:
         where = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
         line = int(where[1]) if where else max(1, len(text.splitlines()))

@@ -22,6 +22,7 @@ from merge.account.providers import (
     providers,
 )
 from merge.account.secret import SecretReference
+from merge.dkim import DkimSettings, dkim_from_table
 from merge.errors import ConfigError
 from merge.toml import Kinds, TomlFile, load_toml
 
@@ -71,7 +72,7 @@ class AccountSettings:
     """A way to a mail server.
 
     `profile` is what is known of its provider, None for any other server; `found` says how the provider
-    was recognised, `origin` where the account stands.
+    was recognised, `origin` where the account stands. `dkim` is the signature of letters that go this way.
     """
 
     name: str
@@ -89,6 +90,7 @@ class AccountSettings:
     window: int = 0
     ca_file: str = ""
     pace: PaceSettings = field(default_factory=PaceSettings)
+    dkim: DkimSettings | None = None
 
     @property
     def provider(self) -> str:
@@ -118,6 +120,7 @@ _ACCOUNT_KEYS: dict[str, Kinds] = {
     "pipelining": (str, int),
     "window": (int,),
     "ca_file": (str,),
+    "dkim": (dict,),
 }
 _OF_THE_HOST = ("provider", "port", "region", "security", "oauth")
 """What an account says of its host: of no use, or a danger, with another one."""
@@ -241,6 +244,7 @@ def account_from_table(name: str, table: Mapping[str, Any], check: TomlFile) -> 
         window=table.get("window", 0),
         ca_file=table.get("ca_file", ""),
         pace=PaceSettings(**{key: getattr(profile, key) for key in LIMITS}) if profile else PaceSettings(),
+        dkim=dkim_from_table(table["dkim"], check) if "dkim" in table else None,
     )
 
 

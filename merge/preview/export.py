@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from merge.disk import eml_name, write_whole
-from merge.model import Letter
+from merge.model import Delivery, Letter
 from merge.seal import seal
 
 _FROM_LINE = b"From "
 
+Seal = Callable[[Letter], Delivery]
 
-def write_eml(letters: Iterable[Letter], folder: Path) -> int:
+
+def write_eml(letters: Iterable[Letter], folder: Path, seal: Seal = seal) -> int:
     """Write each letter, byte for byte as it would be sent, to ROW-ADDRESS.eml; return how many."""
     folder.mkdir(parents=True, exist_ok=True)
     written = 0
@@ -23,7 +25,7 @@ def write_eml(letters: Iterable[Letter], folder: Path) -> int:
     return written
 
 
-def write_mbox(letters: Iterable[Letter], path: Path) -> int:
+def write_mbox(letters: Iterable[Letter], path: Path, seal: Seal = seal) -> int:
     """Write all letters to one file in the mboxrd format that mail programs import; return how many.
 
     A line that begins with "From ", quoted or not, gets one ">" more, so that reading gives it back.

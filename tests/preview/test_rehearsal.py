@@ -15,6 +15,7 @@ from merge.carrier import Memory
 from merge.errors import CarrierError, ContentError
 from merge.model import Delivery, Envelope, Outcome, State
 from merge.rehearsal import OnlyTo, for_tester, letters_for, rehearse
+from merge.seal import seal
 
 ME = "me@tester.example"
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -151,7 +152,7 @@ def test_a_letter_that_was_not_made_for_the_tester_stops_the_rehearsal(tmp_path)
     real = list(loaded.letters())
     inner = Memory()
     with pytest.raises(CarrierError):
-        rehearse([for_tester(real[0], ME, 1, 2), real[1]], OnlyTo(ME, inner))
+        rehearse(map(seal, [for_tester(real[0], ME, 1, 2), real[1]]), OnlyTo(ME, inner))
     assert [kept.envelope.recipients for kept in inner.accepted] in ([], [(ME,)])
 
 
