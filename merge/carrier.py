@@ -1,13 +1,18 @@
-"""What is a way out? The contract, and two carriers that need no network."""
+"""What is a way out? The contract, and what carriers have in common that take one delivery at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Protocol
 
-from merge.disk import eml_name, write_whole
+from merge.errors import CarrierError, MergeError
 from merge.model import Delivery, Outcome, State
+from merge.words import plain
+
+_REPLY_CAP = 499
+
+Veto = Callable[[Delivery], str]
+"""Says why a delivery must not go after all, as of this moment; empty where it may."""
 
 BeforeCommit = Callable[[Delivery], None]
 """Called just before the write after which a message may count as accepted. If it raises, that write
@@ -26,7 +31,10 @@ class Carrier(Protocol):
        makes an outcome SENT, FAILED or DEFERRED; anything else is UNCERTAIN.
     3. What happens to the way out itself (a lost connection, a login) is never a row's fault: the
        carrier mends it, or raises CarrierError when nothing can be sent any more.
-    4. Outcomes known before an error are handed over first, the error at the next `collect`.
+    4. A carrier that may hold a delivery for long before it says anything of it takes a `Veto` when it is
+       made, asks it just before it names the recipients to anybody, and brings a delivery that must not
+       go home as SKIPPED, with the reason as its reply.
+    5. Outcomes known before an error are handed over first, the error at the next `collect`.
     """
 
     @property
@@ -97,18 +105,95 @@ class Memory:
         """Nothing to take leave of."""
 
 
-class Folder(Memory):
-    """Writes each message as one .eml file, whole or not at all, named by row and address."""
+class Undone(CarrierError):  # noqa: N818 - what became of the delivery
+    """The way out is closed, and the delivery in hand was certainly not accepted."""
 
-    def __init__(self, folder: Path, before_commit: BeforeCommit | None = None) -> None:
-        super().__init__(before_commit, self._write)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
 
-    def _write(self, delivery: Delivery) -> Outcome:
-        path = self._folder / eml_name(delivery.row, delivery.envelope.recipients[0])
-        write_whole(path, delivery.content)
-        return _accepted(delivery)
+class OneByOne:
+    """What the ways out have in common that take one delivery at a time and see at once what came of it.
+
+    `_hand_over` calls `_commit` before whatever may count as acceptance. Until then an error leaves the
+    delivery to `recall`; afterwards it makes it UNCERTAIN, unless it is Undone.
+    """
+
+    stage = "end of data"
+    """What an Outcome calls the moment of acceptance."""
+
+    def __init__(self, before_commit: BeforeCommit | None = None) -> None:
+        self._before_commit = before_commit
+        self._offered: Delivery | None = None
+        self._committed = False
+        self._known: Outcome | None = None
+        self._closed: MergeError | None = None
+
+    @property
+    def room(self) -> int:
+        """One delivery at a time; none once the way out is closed."""
+        return 0 if self._offered or self._known or self._closed else 1
+
+    def offer(self, delivery: Delivery) -> None:
+        """Take a delivery."""
+        self._offered = delivery
+
+    def collect(self, patience: float) -> Sequence[Outcome]:
+        """Hand over what was offered, and say what came of it; with nothing to do, return at once.
+
+        Raises CarrierError when the way out is closed, and whatever `before_commit` raised.
+        """
+        if self._known is None:
+            if self._closed is not None:
+                raise self._closed
+            if self._offered is None:
+                return ()
+            self._try(self._offered)
+        known, self._known = self._known, None
+        return (known,) if known else ()
+
+    def recall(self) -> Sequence[Delivery]:
+        """Give back what was not handed over."""
+        back, self._offered = self._offered, None
+        return (back,) if back else ()
+
+    def close(self) -> None:
+        """Nothing to take leave of."""
+
+    def _try(self, delivery: Delivery) -> None:
+        self._committed = False
+        try:
+            self._known = self._hand_over(delivery)
+        except Undone as error:
+            self._closed = error
+            raise
+        except (CarrierError, OSError) as error:
+            if isinstance(error, OSError):
+                error = CarrierError(self._complaint(error))
+            self._closed = error
+            if not self._committed:
+                raise error from None
+            self._known = self._outcome(delivery, State.UNCERTAIN, error.message)
+        except BaseException as error:
+            if self._committed:
+                self._known = self._outcome(delivery, State.UNCERTAIN, f"broken off: {type(error).__name__}")
+                self._offered = None
+            raise
+        self._offered = None
+
+    def _commit(self, delivery: Delivery) -> None:
+        """Say that the next step may count as acceptance. Raises what `before_commit` raises."""
+        if self._before_commit:
+            self._before_commit(delivery)
+        self._committed = True
+
+    def _hand_over(self, delivery: Delivery) -> Outcome:
+        """Do it. Raises CarrierError or OSError when nothing can be handed over any more."""
+        raise NotImplementedError
+
+    def _complaint(self, error: OSError) -> str:
+        """Say in words what the system has refused."""
+        return error.strerror or type(error).__name__
+
+    def _outcome(self, delivery: Delivery, state: State, reply: str, code: int | None = None) -> Outcome:
+        return Outcome(delivery.key, delivery.row, state, self.stage, code, reply=plain(reply, _REPLY_CAP))
 
 
 def _accepted(delivery: Delivery) -> Outcome:

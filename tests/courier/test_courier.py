@@ -10,9 +10,10 @@ import pytest
 from courier_kit import Line, Sending, accept
 
 from merge import courier
-from merge.carrier import Folder, Memory
+from merge.carrier import Memory
 from merge.clock import TestClock
 from merge.errors import CarrierError, JournalError, LetterError
+from merge.folders import Folder
 from merge.model import Delivery, State
 from merge.pace import DAY, Pace
 from merge.retry import Retry
