@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import islice
 from typing import Any, Protocol
 
 from merge.config import Settings
@@ -43,12 +45,14 @@ Open = Callable[[], Source]
 class Book:
     """The campaign as its files were at one moment.
 
-    Reads the list when it is made; a list that is still the `previous` one's is not read again. Raises
-    ContentError, ConfigError or UsageError when list or letter cannot be opened. Letters may be asked for
-    from any thread.
+    Reads the list when it is made: all of it, or no more than the `first` so many rows, and `read_on` the
+    rest. A list that is still the `previous` one's is not read again. Raises ContentError, ConfigError or
+    UsageError when list or letter cannot be opened. Letters may be asked for from any thread.
     """
 
-    def __init__(self, open_campaign: Open, previous: Book | None = None) -> None:
+    def __init__(
+        self, open_campaign: Open, previous: Book | None = None, *, first: int | None = None
+    ) -> None:
         source = open_campaign()
         self.title = source.name
         self.settings = source.settings
@@ -56,16 +60,30 @@ class Book:
         table = self._parts.table
         self.table_marks: tuple[object, ...] = (table.content_hash, table.columns, self.settings.group_by)
         same = previous and previous.table_marks == self.table_marks
-        self.people: Sequence[Recipient] = previous.people if previous and same else tuple(self._parts.rows)
-        self._places = {recipient.row: place for place, recipient in enumerate(self.people)}
+        self._rest: Iterator[Recipient] = iter(self._parts.rows)
+        self.people: Sequence[Recipient] = ()
+        self.complete: bool = True
+        if previous and same and previous.complete:
+            self.people = previous.people
+        else:
+            self.people = tuple(islice(self._rest, first))
+            self.complete = len(self.people) != first
         self._lock = threading.Lock()
         self._moment = datetime.now(UTC).replace(microsecond=0)
+
+    def read_on(self) -> Book:
+        """Return the same book with the whole list in it. To be called once; raises ListError."""
+        whole = copy.copy(self)
+        for made_of_people in ("rows", "_texts", "_places"):
+            vars(whole).pop(made_of_people, None)
+        whole.people = (*self.people, *self._rest)
+        whole.complete = True
+        return whole
 
     @property
     def general(self) -> tuple[Problem, ...]:
         """What is wrong with the list and the letter as such."""
-        table, template = self._parts.table, self._parts.template
-        return (*table.problems, *template.check_columns(table.columns.names, self._parts.list_name))
+        return tuple(self._parts.problems)
 
     def person(self, row: int) -> Recipient | None:
         """Return the row of that number, as the spreadsheet counts."""
@@ -131,6 +149,10 @@ class Book:
         """Return the places, from 0, of the rows that hold every one of the words in some cell."""
         wanted = words.casefold().split()
         return [place for place, text in enumerate(self._texts) if all(word in text for word in wanted)]
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {recipient.row: place for place, recipient in enumerate(self.people)}
 
     @cached_property
     def _texts(self) -> list[str]:

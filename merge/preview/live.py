@@ -22,7 +22,13 @@ SETTLED: Final = 60
 _CLOSE: Final = 400
 """Milliseconds after which a change is shown even if more follow."""
 
+FIRST_ROWS: Final = 500
+"""Rows of a long list that are shown before the others are read."""
+
 _OFTEN = 0.15
+_PATIENCE = 1.0
+"""Seconds after which the check of all rows begins although nobody looks yet."""
+
 _MOST_FOLDERS = 50
 _OWN = re.compile(r"journal\.db.*|results\.csv|.*\.(?:part|eml|swp|swx|tmp)|.*~|\..*|4913")
 """Files that mergepost writes itself, and those that editors leave for a moment."""
@@ -32,6 +38,7 @@ class Desk:
     """What the page shows: a book, the survey of it, and the error that keeps a newer one from being shown.
 
     The loop of the server's thread is the only one that changes it; surveys work in threads of their own.
+    `looked` is set once the person has a letter before them.
     `folders` are watched as long as the campaign could never be opened.
     """
 
@@ -41,6 +48,7 @@ class Desk:
         self.survey: Survey | None = None
         self.news = 0
         self.closing = False
+        self.looked = threading.Event()
         self.error: MergeError | None = None
         self._version = 0
         self._list_version = 0
@@ -55,17 +63,26 @@ class Desk:
         self._loop = asyncio.get_running_loop()
         before = self.book
         try:
-            self.book = await asyncio.to_thread(Book, self._open, before)
+            # Whoever waits for the first page sees the first rows before a long list is read to its end.
+            book = await asyncio.to_thread(Book, self._open, before, first=None if before else FIRST_ROWS)
+            self._version += 1
+            self._show(book)
+            if not book.complete:
+                self._tell()
+                self._show(await asyncio.to_thread(book.read_on))
         except (ContentError, ConfigError, UsageError) as error:
             self.error = error
+            if not before:
+                self.book = self.survey = None
         else:
             self.error = None
-            self._version += 1
-            if not before or before.people is not self.book.people:
-                self._list_version += 1
-            self.survey = Survey(len(self.book.people))
             threading.Thread(target=self._look_through, args=(self.book, self.survey), daemon=True).start()
         self._tell()
+
+    def _show(self, book: Book) -> None:
+        if not self.book or self.book.people is not book.people:
+            self._list_version += 1
+        self.book, self.survey = book, Survey(len(book.people))
 
     async def watch(self) -> None:
         """Load again whenever a file of the campaign changes; ends when it is closed."""
@@ -106,6 +123,7 @@ class Desk:
             "version": self._version,
             "list_version": self._list_version,
             "error": _told(self.error) if self.error else None,
+            "reading": bool(book and not book.complete),
         }
         if book and survey:
             general = [described(problem) for problem in book.general[:SHOWN_PROBLEMS]]
@@ -139,6 +157,8 @@ class Desk:
             if self._loop:
                 self._loop.call_soon_threadsafe(self._tell_soon)
 
+        # The first letter comes before the check of all rows, which would slow it down.
+        self.looked.wait(_PATIENCE)
         with contextlib.suppress(Superseded, RuntimeError):
             survey.run(book, self._open, told)
 

@@ -116,7 +116,8 @@ function showState() {
   const parts = [];
   if (state.kinds.length) parts.push(`${count(state.kinds.length, "kind")} of letter`);
   parts.push(count(state.total, "row"));
-  if (state.failed) parts.push(state.failed);
+  if (state.reading) parts.push("reading on");
+  else if (state.failed) parts.push(state.failed);
   else if (!state.finished) parts.push(`checked ${number(state.done)}`);
   else {
     const wrong = state.counts.invalid || 0;

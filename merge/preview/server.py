@@ -184,7 +184,9 @@ class _Pages:
 
     async def letter(self, request: Request) -> Response:
         """Tell of one row, and its letter if it has one."""
-        return await run_in_threadpool(self._letter, request)
+        answer = await run_in_threadpool(self._letter, request)
+        self._desk.looked.set()
+        return answer
 
     def _letter(self, request: Request) -> Response:
         person = self._person(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import threading
 
@@ -83,3 +84,46 @@ def test_search_wants_every_word_in_any_cell(tmp_path):
     assert book.search("köln") == [2]
     assert book.search("nobody") == []
     assert len(book.search("")) == 5
+
+
+def test_the_first_rows_are_there_before_the_list_is_read_to_its_end(opened):
+    class EndError(Exception):
+        """The end of the list was asked for."""
+
+    loaded = opened()
+
+    def rows():
+        for number, recipient in enumerate(loaded.parts.table, 1):
+            if number == 9:
+                raise EndError
+            yield recipient
+
+    vars(loaded)["parts"] = dataclasses.replace(loaded.parts, rows=rows())
+    book = Book(lambda: loaded, first=8)
+    assert not book.complete
+    assert [person.row for person in book.people] == list(range(2, 10))
+    assert dict(book.letter(book.people[7]).headers)["Subject"] == "Spring news for Person 7"
+    with pytest.raises(EndError):
+        book.read_on()
+
+
+def test_a_book_that_is_read_on_holds_every_row_once(opened):
+    book = Book(opened, first=7)
+    assert len(book.rows["rows"]) == 7
+    assert book.search("p300@example.org") == []
+    whole = book.read_on()
+    assert whole.complete
+    assert [person.row for person in whole.people] == list(range(2, ROWS + 2))
+    assert whole.rows["to"][300] == "p300@example.org"
+    assert whole.search("p300@example.org") == [300]
+    assert whole.person(ROWS + 1) is whole.people[-1]
+    assert Book(opened, whole).people is whole.people
+
+
+@pytest.mark.parametrize("rows", [6, 7, 8])
+def test_a_list_as_long_as_what_is_shown_first_is_whole_in_the_end(tmp_path, rows):
+    folder = campaign(tmp_path / "c", people=many(rows))
+    book = Book(lambda: Campaign.load(folder), first=7)
+    whole = book if book.complete else book.read_on()
+    assert whole.complete
+    assert len(whole.people) == rows

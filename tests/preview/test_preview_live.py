@@ -7,6 +7,8 @@ import subprocess
 import pytest
 from preview_kit import COMMAND, LETTER, PEOPLE, campaign, many, previewing
 
+from merge.preview.live import FIRST_ROWS
+
 
 @pytest.fixture
 def live(tmp_path):
@@ -118,3 +120,14 @@ def test_letters_are_never_mixed_up_while_the_check_runs(tmp_path):
             shown = running.json(f"letter/{row}")
             assert shown["subject"] == f"Spring news for Person {row - 2}"
             assert f"Person {row - 2}," in shown["text"]
+
+
+def test_a_list_that_breaks_off_is_told_although_its_first_rows_were_shown(tmp_path):
+    folder = campaign(tmp_path / "spring", people=many(FIRST_ROWS * 400) + '"never closed\n')
+    with previewing(folder) as running:
+        state, _ = running.until(lambda state: state["error"])
+        assert "never closed" in str(state["error"]) or "quote" in str(state["error"])
+        assert "total" not in state
+        (folder / "people.csv").write_text(PEOPLE, "utf-8")
+        state, _ = running.until(lambda state: state.get("finished"))
+        assert (state["total"], state["error"]) == (5, None)

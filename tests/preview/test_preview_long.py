@@ -23,23 +23,26 @@ requestAnimationFrame(frame);
 
 
 @pytest.fixture(scope="module")
-def long(tmp_path_factory):
+def long(tmp_path_factory, chromium):
+    """A running preview, begun when the browser waits for it."""
+    chromium.size(1440, 900)
     folder = campaign(tmp_path_factory.mktemp("long") / "spring", people=many(ROWS))
     began = time.perf_counter()
     with previewing(folder) as running:
-        running.started_after = time.perf_counter() - began
+        running.began, running.started_after = began, time.perf_counter() - began
         yield running
 
 
 def test_the_page_opens_within_two_seconds(chromium, long, record_property):
-    chromium.size(1440, 900)
-    long.until(lambda state: state.get("total"))
     began = time.perf_counter()
     chromium.get(long.address)
     chromium.until("document.body.dataset.row === '2' && document.querySelectorAll('.row').length > 5")
-    shown = time.perf_counter() - began
-    record_property("seconds to the address, to the letter", f"{long.started_after:.2f} {shown:.2f}")
-    assert shown < 2
+    now = time.perf_counter()
+    record_property(
+        "seconds after the command, after the address", f"{now - long.began:.2f} {now - began:.2f}"
+    )
+    assert now - began < 2
+    chromium.until(f"document.getElementById('found').textContent === '{ROWS:,}'")
 
 
 def test_scrolling_keeps_up_while_the_rows_are_checked(chromium, long):
