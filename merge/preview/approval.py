@@ -143,6 +143,7 @@ def _entries(book: Book, survey: Survey, rows: range | None, *, all_rows: bool) 
 
 def _article(entry: Entry, *, masked: bool) -> Iterator[str]:
     row, letter = entry.recipient.row, entry.letter
+    weight = len(seal(letter).content) if letter else 0  # as it is sent: a masked one need not be sendable
     if letter and masked:
         letter = _masked(letter)
     subject = dict(letter.headers).get("Subject", "") if letter else ""
@@ -157,14 +158,14 @@ def _article(entry: Entry, *, masked: bool) -> Iterator[str]:
             + "</p>\n"
         )
     if letter:
-        yield from _letter(letter)
+        yield from _letter(letter, weight)
     else:
         address = mask(entry.recipient.address) if masked else entry.recipient.address
         yield f'<p dir="auto">{escape(address)}</p>'
     yield "</article>\n"
 
 
-def _letter(letter: Letter) -> Iterator[str]:
+def _letter(letter: Letter, weight: int) -> Iterator[str]:
     yield "<dl>"
     for name, value in letter.headers:
         if name in ("From", "To", "Cc", "Reply-To"):
@@ -176,7 +177,7 @@ def _letter(letter: Letter) -> Iterator[str]:
     if files:
         names = ", ".join(f"{escape(file.name)} ({size(len(file.content))})" for file in files)
         yield f'<dt>Attached</dt><dd dir="auto">{names}</dd>'
-    yield f"<dt>Size</dt><dd>{size(len(seal(letter).content))}</dd></dl>\n"
+    yield f"<dt>Size</dt><dd>{size(weight)}</dd></dl>\n"
     if html is not None:
         source = escape(_with_policy(framed(html, letter.attachments)), quote=True)
         yield (

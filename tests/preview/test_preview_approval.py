@@ -131,6 +131,13 @@ def test_masks(address, masked):
     assert mask(address) == masked
 
 
+def test_an_address_in_the_link_to_unsubscribe_is_masked_as_well(tmp_path, out):
+    letter = LETTER.replace("Subject:", "Unsubscribe: https://club.example/out?{{ email }}\nSubject:", 1)
+    page, _ = export(campaign(tmp_path / "c", letter), out)
+    assert articles(page)
+    assert not [row for row in PEOPLE.splitlines()[1:] if row.split(",")[0] in page]
+
+
 def test_eml_and_mbox_hold_the_same_letters(tmp_path):
     folder = campaign(tmp_path / "c", LETTER + "\nFrom here on\n>From there\n")
     done = subprocess.run(
