@@ -64,7 +64,7 @@ class DkimSigner:
         fields = _fields(content[:end])
         digest = hashlib.sha256(relaxed_body(content[end + 2 :])).digest()
         names, signed = self._select(fields)
-        head = b"%s t=%d;\r\n bh=%s;\r\n b=" % (
+        head = b"%s\r\n t=%d; bh=%s;\r\n b=" % (
             self._start(names),
             int(delivery.date.timestamp()),
             base64.b64encode(digest),

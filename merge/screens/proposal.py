@@ -41,6 +41,8 @@ def plan(
     via = "the sandbox: nothing leaves this machine" if sandbox else via
     limits = None if sandbox else pace_of(settings, way)
     lines.append(f"  {'from':12} {plain(settings.sender or 'as the letter says')}   {via}")
+    if dkim := settings.dkim or (way.dkim if way else None):
+        lines.append(f"  {'signed':12} as {dkim.domain} (DKIM, selector {dkim.selector})")
     lines.append(f"  {'pace':12} {pace(limits, proposal.seconds, now)}")
     if way and way.profile and limits:
         lines.append(f"  {'limits':12} {allowed(way.profile)}")
