@@ -24,8 +24,6 @@ SECRET = "a secret that nobody else has".replace(" ", "-")
 URL = "https://club.example/unsubscribe"
 BOTH = f'[unsubscribe]\nurl = "{URL}"\nmailto = "leave@club.example"\nsecret = {{env = "UNSUB"}}\n'
 LETTER = "Subject: Hi {{ name }}\nUnsubscribe: {{ unsubscribe_url }}\n\nbye: <{{ unsubscribe_url }}>\n"
-    "Subject: Hi {{ name }}\nUnsubscribe: {{ unsubscribe_url }}\n\nbye, {{ name }}: <{{ unsubscribe_url }}>\n"
-)
 PEOPLE = "name,email\nAda,ada@x.example\nBob,Bob@X.example\n"
 
 
