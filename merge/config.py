@@ -9,7 +9,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from merge.account import PACE_KEYS, AccountSettings, PaceSettings, account_from_table
+from merge.account import (
+    PACE_KEYS,
+    AccountSettings,
+    BounceSettings,
+    PaceSettings,
+    account_from_table,
+    bounces_from_table,
+)
 from merge.dkim import DkimSettings, dkim_from_table
 from merge.errors import ConfigError, UsageError
 from merge.toml import Kinds, TomlFile, load_toml
@@ -68,6 +75,7 @@ class Settings:
     stop_when_failed: float | None = None
     dkim: DkimSettings | None = None
     unsubscribe: UnsubscribeSettings | None = None
+    bounces: BounceSettings | None = None
 
     @property
     def given(self) -> Mapping[str, str]:
@@ -96,6 +104,7 @@ _CAMPAIGN_KEYS: dict[str, Kinds] = {
     "stop_when_failed": (str,),
     "dkim": (dict,),
     "unsubscribe": (dict,),
+    "bounces": (dict,),
 }
 _COLUMN_KEYS: dict[str, Kinds] = {"email": (str,), "id": (str,)}
 _RETRY_KEYS: dict[str, Kinds] = {
@@ -235,6 +244,7 @@ def _from_table(folder: Path, table: dict[str, Any], check: TomlFile, *, needs_l
         results=table.get("results", "results.csv"),
         stop_when_failed=_share(table["stop_when_failed"], check) if "stop_when_failed" in table else None,
         unsubscribe=unsubscribe_from_table(table["unsubscribe"], check) if "unsubscribe" in table else None,
+        bounces=bounces_from_table(table["bounces"], check) if "bounces" in table else None,
         dkim=dkim_from_table(table["dkim"], check) if "dkim" in table else None,
         pace=PaceSettings(**{**pace, "gap": _gap(pace, check)}) if pace else None,
         retry=RetrySettings(

@@ -46,7 +46,7 @@ class TomlFile:
                     f"unknown key {key}{where}",
                     hint=f"did you mean {found[0]}?" if found else f"known here: {', '.join(known)}",
                 )
-            if not isinstance(value, known[key]) or (isinstance(value, bool)):
+            if not isinstance(value, known[key]) or (isinstance(value, bool) and bool not in known[key]):
                 words = " or ".join(dict.fromkeys(_TYPE_NAMES[kind] for kind in known[key]))
                 self.refuse(key, f"{key}{where} must be {words}")
         return table
@@ -80,7 +80,14 @@ class TomlFile:
         raise ConfigError(f"{self._file}: {message}", hint=hint)
 
 
-_TYPE_NAMES = {str: "text in quotes", int: "a number", float: "a number", dict: "a table", list: "a list"}
+_TYPE_NAMES = {
+    bool: "true or false",
+    str: "text in quotes",
+    int: "a number",
+    float: "a number",
+    dict: "a table",
+    list: "a list",
+}
 
 
 def load_toml(path: Path, name: str) -> tuple[dict[str, Any], TomlFile]:

@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
-from merge.account.settings import is_loopback, secret_reference
+from merge.account import is_loopback
+from merge.account.secret import SecretReference, secret_reference
 from merge.address import normalise, parse_mailbox
 from merge.errors import AddressError, ConfigError, LetterError
 from merge.model import Letter, Woven
 from merge.names import UNSUBSCRIBE
 
 if TYPE_CHECKING:
-    from merge.account.secret import SecretReference
     from merge.toml import Kinds, TomlFile
 
 STAND_IN: Final = "this-is-a-test-and-unsubscribes-nobody"

@@ -3,9 +3,11 @@
 providers   the mail services that are known, as providers.toml describes them
 settings    accounts.toml, the environment, and what is known of the provider
 secret      where a password comes from
+mailbox     where bounces go to, and how they are read
 oauth       a token instead of one: had, kept fresh (signin: asked of the person; vault: kept between runs)
 """
 
+from merge.account.mailbox import BounceSettings, ImapSettings, bounces_from_table
 from merge.account.settings import (
     PACE_KEYS,
     AccountSettings,
@@ -20,10 +22,13 @@ from merge.account.settings import (
 __all__ = [
     "PACE_KEYS",
     "AccountSettings",
+    "BounceSettings",
+    "ImapSettings",
     "OAuthSettings",
     "PaceSettings",
     "account_from_table",
     "accounts_path",
+    "bounces_from_table",
     "is_loopback",
     "read_account",
 ]

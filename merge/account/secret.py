@@ -6,14 +6,18 @@ import os
 import shlex
 import stat
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from merge.errors import ConfigError
 
+if TYPE_CHECKING:
+    from merge.toml import Kinds, TomlFile
+
 _COMMAND_SECONDS = 60
+_SECRET_KEYS: dict[str, Kinds] = {"env": (str,), "keyring": (str,), "file": (str,)}
 
 NETRC, PROMPT = "netrc", "prompt"
 """Where a password can come from that no reference names."""
@@ -28,6 +32,25 @@ class SecretReference:
 
     scheme: Literal["command", "env", "keyring", "file", ""] = ""
     value: str = ""
+
+
+def secret_reference(reference: object, key: str, check: TomlFile) -> SecretReference:
+    """Read where a secret is kept, from the value of a key. Raises ConfigError, also for a secret itself."""
+    words = key.replace("_", " ")
+    if not isinstance(reference, Mapping):
+        otherwise = ', or password_command = "..."; without any of them you are asked for it'
+        check.refuse(
+            key,
+            f"a {words} does not belong into a file like this one",
+            hint=f'say where it is kept: {key} = {{env = "NAME"}}, {{keyring = "NAME"}} or {{file = "PATH"}}'
+            + (otherwise if key == "password" else ""),
+            show_line=False,
+        )
+    check.keys(reference, _SECRET_KEYS, key)
+    if len(reference) != 1:
+        check.refuse(key, f"{key} needs exactly one of env, keyring and file")
+    scheme, value = next(iter(reference.items()))
+    return SecretReference(scheme, value)
 
 
 class Password:

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
+from merge.account.mailbox import BounceSettings, bounces_from_table
 from merge.account.providers import (
     LOOPBACK,
     Provider,
@@ -21,7 +22,7 @@ from merge.account.providers import (
     near_names,
     providers,
 )
-from merge.account.secret import SecretReference
+from merge.account.secret import SecretReference, secret_reference
 from merge.dkim import DkimSettings, dkim_from_table
 from merge.errors import ConfigError
 from merge.toml import Kinds, TomlFile, load_toml
@@ -91,6 +92,7 @@ class AccountSettings:
     ca_file: str = ""
     pace: PaceSettings = field(default_factory=PaceSettings)
     dkim: DkimSettings | None = None
+    bounces: BounceSettings | None = None
 
     @property
     def provider(self) -> str:
@@ -121,6 +123,7 @@ _ACCOUNT_KEYS: dict[str, Kinds] = {
     "window": (int,),
     "ca_file": (str,),
     "dkim": (dict,),
+    "bounces": (dict,),
 }
 _OF_THE_HOST = ("provider", "port", "region", "security", "oauth")
 """What an account says of its host: of no use, or a danger, with another one."""
@@ -136,7 +139,6 @@ _OAUTH_KEYS: dict[str, Kinds] = {
     "device": (str,),
     "scope": (str,),
 }
-_SECRET_KEYS: dict[str, Kinds] = {"env": (str,), "keyring": (str,), "file": (str,)}
 
 
 def read_account(
@@ -245,6 +247,7 @@ def account_from_table(name: str, table: Mapping[str, Any], check: TomlFile) -> 
         ca_file=table.get("ca_file", ""),
         pace=PaceSettings(**{key: getattr(profile, key) for key in LIMITS}) if profile else PaceSettings(),
         dkim=dkim_from_table(table["dkim"], check) if "dkim" in table else None,
+        bounces=bounces_from_table(table["bounces"], check) if "bounces" in table else None,
     )
 
 
@@ -364,25 +367,6 @@ def _secret(table: Mapping[str, Any], check: TomlFile) -> SecretReference:
         return SecretReference("command", table["password_command"])
     reference = table.get("password")
     return SecretReference() if reference is None else secret_reference(reference, "password", check)
-
-
-def secret_reference(reference: object, key: str, check: TomlFile) -> SecretReference:
-    """Read where a secret is kept, from the value of a key. Raises ConfigError, also for a secret itself."""
-    words = key.replace("_", " ")
-    if not isinstance(reference, Mapping):
-        otherwise = ', or password_command = "..."; without any of them you are asked for it'
-        check.refuse(
-            key,
-            f"a {words} does not belong into a file like this one",
-            hint=f'say where it is kept: {key} = {{env = "NAME"}}, {{keyring = "NAME"}} or {{file = "PATH"}}'
-            + (otherwise if key == "password" else ""),
-            show_line=False,
-        )
-    check.keys(reference, _SECRET_KEYS, key)
-    if len(reference) != 1:
-        check.refuse(key, f"{key} needs exactly one of env, keyring and file")
-    scheme, value = next(iter(reference.items()))
-    return SecretReference(scheme, value)
 
 
 def is_loopback(host: str) -> bool:

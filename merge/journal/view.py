@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 from merge.journal import statements
+from merge.journal.bounced import KINDS, Bounces, in_words
 from merge.model import Record, State
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class View:
         self._id: int = found[0] if found else -1
         self.forgotten: float | None = found[1] if found else None
         self.meta = Meta(database, self._id)
+        self.bounces = Bounces(database)
 
     def standing(self, key: str) -> Standing | None:
         """Return where the row with this key stands, or None if it never was in the list."""
@@ -98,6 +100,11 @@ class View:
         for state, number in self._database.all(statements.COUNTS, (self._id,)):
             counts[self._visible(state)] += number
         return counts
+
+    def bounced(self) -> dict[str, int]:
+        """Return how many rows of this edition came back, by what weighs most of each; {} where none did."""
+        worst = [kind for kind, _, _ in self.bounces.worst(self._id).values()]
+        return {kind: worst.count(kind) for kind in KINDS if kind in worst}
 
     def uncertain(self) -> list[Record]:
         """Return the uncertain rows that wait for the person's word, in row order."""
@@ -152,6 +159,7 @@ class View:
         return State(state)
 
     def _records(self, statement: str) -> Iterator[Record]:
+        bounced = {key: in_words(*told) for key, told in self.bounces.worst(self._id).items()}
         for found in self._database.all(statement, (self._id,)):
             row, key, to, state, code, enhanced, reply, attempts, message_id, time, due, *last = found
             settled, reason, stage = last
@@ -168,6 +176,6 @@ class View:
                 time=time,
                 due=due,
                 settled=bool(settled),
-                reason=reason,
+                reason=bounced.get(key, "") if state == "sent" and bounced else reason,
                 stage=stage,
             )

@@ -50,6 +50,22 @@ class Clock(Protocol):
         """Wait; return early when interrupted."""
 
 
+def trust(ca_file: str = "") -> ssl.SSLContext:
+    """Return what verifies a server's certificate and its name; TLS 1.2 or newer (RFC 8996).
+
+    Raises ConfigError if `ca_file` cannot be read.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca_file or None)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"the certificates in {ca_file} cannot be read: {error.strerror or error}",
+            hint="ca_file names a file of certificates in PEM form.",
+        ) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
 class Security:
     """TLS for one server: trust is read once, sessions are resumed where possible (RFC 8446, 2.2).
 
@@ -59,14 +75,7 @@ class Security:
 
     def __init__(self, host: str, ca_file: str = "") -> None:
         self._host = host
-        try:
-            self._context = ssl.create_default_context(cafile=ca_file or None)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError(
-                f"the certificates in {ca_file} cannot be read: {error.strerror or error}",
-                hint="ca_file names a file of certificates in PEM form.",
-            ) from None
-        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._context = trust(ca_file)
         self._session: ssl.SSLSession | None = None
 
     def wrap(self, plain: socket.socket) -> ssl.SSLSocket:
