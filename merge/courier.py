@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from merge.brake import Brake
 from merge.errors import CarrierError, JournalError, MergeError
-from merge.model import State
+from merge.model import Outcome, State
 from merge.retry import Again
+from merge.turn import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from merge.carrier import Carrier
+    from merge.carrier import Carrier, Veto
     from merge.clock import Clock
-    from merge.journal import Journal, Ledger
-    from merge.model import Delivery, Outcome
+    from merge.journal import Journal, Ledger, Mailed
+    from merge.model import Delivery
     from merge.pace import Pace
     from merge.retry import Retry
 
@@ -45,6 +46,11 @@ class Watch(Protocol):
 
     def go_on(self, tally: Mapping[State, int]) -> bool:
         """Decide, after the first few rows, whether the others may follow."""
+
+
+def nothing_against(_: Delivery) -> str:
+    """Object to nothing."""
+    return ""
 
 
 class Unwatched:
@@ -83,7 +89,7 @@ class Ending:
     @property
     def tried(self) -> int:
         """The number of rows that this run tried."""
-        return sum(self.tally.values())
+        return sum(self.tally.values()) - self.tally.get(State.SKIPPED, 0)
 
 
 def run(  # noqa: PLR0913 - the parts of a run, each one exchangeable; they are all named
@@ -100,13 +106,17 @@ def run(  # noqa: PLR0913 - the parts of a run, each one exchangeable; they are 
     brake: Brake | None = None,
     first: int | None = None,
     ledger: Ledger | None = None,
+    mailed: Mailed | None = None,
+    veto: Veto = nothing_against,
 ) -> Ending:
     """Take out every delivery that can go now, bring home every outcome, and say how it ended.
 
     Deferred rows are tried again when they are due, while others go out; at the end the run stays for them as
     long as the next is due within `wait` seconds. When the pace lets nothing go for more than
     `patience_limit` seconds, the run ends instead. After `first` rows it asks `watch` whether to go on.
-    One delivery at most is read before its turn. With a `ledger` the pace holds for all runs of an account.
+    One delivery at most is read before its turn. With a `ledger` the pace holds for all runs of an account;
+    `mailed` is told who got a letter. A delivery that `veto` objects to when its moment has come ends as
+    skipped.
 
     Errors of the way out, the journal and the deliveries end up in `Ending.stopped`. Any other exception
     leaves as it is; the journal is consistent then, too.
@@ -123,7 +133,9 @@ def run(  # noqa: PLR0913 - the parts of a run, each one exchangeable; they are 
         wait,
         patience_limit,
         first,
-        ledger,
+        Turns(pace, clock, journal, ledger),
+        mailed,
+        veto,
     )
     try:
         trip.go()
@@ -142,6 +154,11 @@ class _Later:
     delivery: Delivery = field(compare=False)
     counted: bool = field(compare=False)
 
+    @property
+    def size(self) -> int:
+        """To how many people the letter goes."""
+        return len(self.delivery.envelope.recipients)
+
 
 @dataclass(slots=True)
 class _Trip:
@@ -158,14 +175,15 @@ class _Trip:
     wait: float
     patience_limit: float
     first: int | None
-    ledger: Ledger | None
+    turns: Turns
+    mailed: Mailed | None
+    veto: Veto
     ahead: _Later | None = None
     exhausted: bool = False
     begun: int = 0
     agenda: list[_Later] = field(default_factory=list)
     held: int = 0
     flying: dict[str, _Later] = field(default_factory=dict)
-    places: dict[str, int] = field(default_factory=dict)
     tally: dict[State, int] = field(default_factory=lambda: dict.fromkeys(State, 0))
     waiting_for: float | None = None
     stopped: MergeError | None = None
@@ -177,7 +195,7 @@ class _Trip:
     def go(self) -> None:
         """Take deliveries out until nothing more can be done now."""
         try:
-            self._recollect()
+            self.turns.recollect()
             while not self.clock.interrupted:
                 if not self._step():
                     return
@@ -216,10 +234,19 @@ class _Trip:
         """Offer one delivery, or wait for an outcome or a moment; return False when this run is done."""
         now = self.clock.monotonic()
         candidate = self._candidate(now)
-        if candidate and self._slot(now) <= now and self.carrier.room > 0 and self._claim(candidate, now):
-            self._offer(candidate, now)
-            return True
-        slot = self.pace.next(now)
+        size = candidate.size if candidate else 1
+        if candidate and self.carrier.room > 0 and self.turns.slot(now, size) <= now:
+            delivery = candidate.delivery
+            if reason := self.veto(delivery):
+                self._take_up(candidate)
+                self._skip(
+                    candidate, Outcome(delivery.key, delivery.row, State.SKIPPED, "MAIL", reply=reason)
+                )
+                return True
+            if self.turns.claim(delivery.key, now, size):
+                self._offer(candidate)
+                return True
+        slot = self.pace.next(now, size)
         if not self.flying:
             if candidate is None and self._pausing():
                 self.declined = not self.watch.go_on(dict(self.tally))
@@ -234,32 +261,6 @@ class _Trip:
             moments.append(self.agenda[0].due)
         self._collect(max(0.0, min(moments) - now))
         return True
-
-    def _slot(self, now: float) -> float:
-        """Return the moment when the next may go, as far as is known of this run and of others."""
-        slot = self.pace.next(now)
-        if self.ledger and slot > now:
-            slot = self._hear(now, *self.ledger.news())
-        return slot
-
-    def _hear(self, now: float, outcomes: list[float], in_flight: int) -> float:
-        """Take in what other runs did, and return the moment when the next may go."""
-        self._remember(outcomes)
-        self.pace.elsewhere(in_flight)
-        return self.pace.next(now)
-
-    def _claim(self, later: _Later, now: float) -> bool:
-        """Take a place among all the runs of the account; return False when another was quicker."""
-        if self.ledger is None:
-            return True
-        place = self.ledger.claim(lambda outcomes, in_flight: self._hear(now, outcomes, in_flight) <= now)
-        if place is not None:
-            self.places[later.delivery.key] = place
-        return place is not None
-
-    def _land(self, key: str, *, tried: bool) -> None:
-        if self.ledger and key in self.places:
-            self.ledger.land(self.places.pop(key), tried=tried)
 
     def _candidate(self, now: float) -> _Later | None:
         """Return what goes next: a deferred row that is due, else one fresh delivery."""
@@ -311,17 +312,19 @@ class _Trip:
             self.waiting_for = until
             self.watch.waiting(self._epoch(until), why)
 
-    def _offer(self, later: _Later, now: float) -> None:
+    def _take_up(self, later: _Later) -> None:
         if later is self.ahead:
             self.ahead = None
         else:
             heapq.heappop(self.agenda)
             self.held -= len(later.delivery.content)
+
+    def _offer(self, later: _Later) -> None:
+        self._take_up(later)
         key = later.delivery.key
         if key in self.flying:
             raise JournalError(f"row {later.delivery.row} is being sent already; it was not sent again")
         self.flying[key] = later
-        self.pace.take(now)
         self.carrier.offer(later.delivery)
 
     def _hold(self, later: _Later) -> None:
@@ -347,7 +350,11 @@ class _Trip:
     def _bring_home(self, outcome: Outcome) -> None:
         later = self.flying.pop(outcome.key)
         delivery = later.delivery
-        self.pace.done(self.clock.monotonic())
+        if outcome.state is State.SKIPPED:
+            self.turns.give_back(outcome.key, later.size)
+            self._skip(later, outcome)
+            return
+        self.pace.done(self.clock.monotonic(), later.size)
         attempts = delivery.attempts + 1
         due, reason = None, ""
         try:
@@ -373,20 +380,27 @@ class _Trip:
                 _Later(self.clock.monotonic() + due - self.clock.now(), later.place, again, counted=True)
             )
         self.watch.outcome(outcome, attempts, due)
-        self._land(outcome.key, tried=True)
+        self.turns.over(outcome.key)
+        if self.mailed and outcome.state is State.SENT:
+            self.mailed.note(delivery.envelope.recipients[0], self.clock.now())
         if why := self.brake.see(outcome):
             raise CarrierError(
                 f"stopped, because {why}",
                 hint="look at the reply, mend what it complains about, then run mergepost send again",
             )
 
+    def _skip(self, later: _Later, outcome: Outcome) -> None:
+        """Write down that a row does not go, of which nothing was said to any server."""
+        self.journal.skip(outcome.key, outcome.reply)
+        self.tally[State.DEFERRED] -= later.counted
+        self.tally[State.SKIPPED] += 1
+        self.watch.outcome(outcome, later.delivery.attempts + 1, None)
+
     def _settle(self) -> None:
         """Take back what was not begun, and wait for the outcome of the rest."""
         while self.flying:
             for delivery in self.carrier.recall():
-                del self.flying[delivery.key]
-                self.pace.give_back()
-                self._withdraw(delivery.key)
+                self._withdraw(self.flying.pop(delivery.key))
             if not self.flying:
                 return
             before = len(self.flying)
@@ -399,11 +413,12 @@ class _Trip:
         for key in self.flying:
             self._lose(key)
 
-    def _withdraw(self, key: str) -> None:
+    def _withdraw(self, later: _Later) -> None:
         """Put a row back that the carrier gave back."""
+        key = later.delivery.key
         try:
             self.journal.withdraw(key)
-            self._land(key, tried=False)
+            self.turns.give_back(key, later.size)
         except JournalError as error:
             self.stopped = self.stopped or error
 
@@ -413,27 +428,9 @@ class _Trip:
             self.journal.doubt()
             standing = self.journal.standing(key)
             self.tally[State.UNCERTAIN] += standing is not None and standing.state is State.UNCERTAIN
-            self._land(key, tried=True)
+            self.turns.over(key)
         except JournalError as error:
             self.stopped = self.stopped or error
-
-    def _recollect(self) -> None:
-        """Tell the pace what was sent before this run."""
-        if not self.pace.longest:
-            return
-        since = self.clock.now() - self.pace.longest
-        times = self.journal.recent(since)
-        if self.ledger:
-            # Each may know of messages that the other does not; counting both would count most of them twice.
-            times = max(times, self.ledger.recent(since), key=len)
-        self._remember(times)
-
-    def _remember(self, times: list[float]) -> None:
-        # In this order: what passes between the two readings may put the past later, never earlier.
-        epoch = self.clock.now()
-        now = self.clock.monotonic()
-        # A clock that was set back makes the past look like the future: then it counts as now.
-        self.pace.feed(now - max(0.0, epoch - time) for time in times)
 
     def _epoch(self, moment: float) -> float:
         return self.clock.now() + moment - self.clock.monotonic()

@@ -251,7 +251,7 @@ class Sending:
         since = self.clock.now() - DAY
         past = self.ledger.recent(since) if self.ledger else self.journal.recent(since)
         shift = self.clock.monotonic() - self.clock.now()
-        pace.feed(moment + shift for moment in past)
+        pace.feed((moment + shift, recipients) for moment, recipients in past)
         return pace
 
     def _summary(self, proposal: Proposal, ending: Ending | None, seconds: float, code: int) -> Summary:

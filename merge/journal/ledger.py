@@ -1,17 +1,19 @@
 """What has an account sent lately, whichever campaign it was for?
 
 Mail providers count by account, so this file lives with the accounts and several runs may share it. It
-holds moments, and nothing about letters or people.
+holds moments and numbers, nothing about letters, and of people only keyed hashes (`mailed`).
 """
 
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from merge.errors import JournalError
+from merge.journal import mailed
 from merge.journal.database import Database, Format, make
 from merge.journal.lock import Lock
+from merge.journal.mailed import Mailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,24 +21,35 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from merge.clock import Clock
+    from merge.pace import Past
 
 _FORMAT = Format(
     0x6D70_6C31,
-    1,
-    """
+    2,
+    f"""
     CREATE TABLE flying (
         id INTEGER PRIMARY KEY,
         account TEXT NOT NULL,
         run TEXT NOT NULL,
-        offered REAL NOT NULL
+        offered REAL NOT NULL,
+        recipients INTEGER NOT NULL DEFAULT 1
     );
     CREATE TABLE outcomes (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         account TEXT NOT NULL,
         run TEXT NOT NULL,
-        time REAL NOT NULL
+        time REAL NOT NULL,
+        recipients INTEGER NOT NULL DEFAULT 1
     );
+    {mailed.SCHEMA}
     """,
+    {
+        1: f"""
+    ALTER TABLE flying ADD COLUMN recipients INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE outcomes ADD COLUMN recipients INTEGER NOT NULL DEFAULT 1;
+    {mailed.SCHEMA}
+    """
+    },
 )
 _KEPT = 2 * 86400.0
 """How long an outcome is remembered, in seconds: longer than the longest window of any pace."""
@@ -49,14 +62,20 @@ _OPENING = 10.0
 """How long another run may take to open it, in seconds."""
 
 _FORGET = "DELETE FROM outcomes WHERE abs(time - ?) > ?"
-_RECENT = "SELECT time FROM outcomes WHERE account = ? AND time > ? ORDER BY time"
+_RECENT = "SELECT time, recipients FROM outcomes WHERE account = ? AND time > ? ORDER BY time"
 _LAST = "SELECT coalesce(max(id), 0) FROM outcomes"
-_NEWS = "SELECT id, time FROM outcomes WHERE id > ? AND account = ? AND run <> ?"
-_STALE = "SELECT id, account, run, offered FROM flying WHERE abs(offered - ?) > ?"
-_ELSEWHERE = "SELECT count(*) FROM flying WHERE account = ? AND run <> ?"
-_OFFER = "INSERT INTO flying (account, run, offered) VALUES (?, ?, ?)"
+_NEWS = "SELECT id, time, recipients FROM outcomes WHERE id > ? AND account = ? AND run <> ?"
+_STALE = "SELECT id, offered FROM flying WHERE abs(offered - ?) > ?"
+_ELSEWHERE = "SELECT count(*), coalesce(sum(recipients), 0) FROM flying WHERE account = ? AND run <> ?"
+_OFFER = "INSERT INTO flying (account, run, offered, recipients) VALUES (?, ?, ?, ?)"
 _LAND = "DELETE FROM flying WHERE id = ?"
-_OUTCOME = "INSERT INTO outcomes (account, run, time) VALUES (?, ?, ?)"
+_LANDED = """
+INSERT INTO outcomes (account, run, time, recipients)
+SELECT account, run, ?, recipients FROM flying WHERE id = ?
+"""
+
+Load: TypeAlias = "tuple[int, int]"
+"""So many messages, for so many recipients in all."""
 
 
 class Ledger:
@@ -70,6 +89,7 @@ class Ledger:
         self._account = account
         self._clock = clock
         self._run = secrets.token_hex(8)
+        self.mailed = Mailed(database, account, clock)
         with database.transaction():
             database.run(_FORGET, (clock.now(), _KEPT))
             self._read_to: int = database.one(_LAST)[0]
@@ -98,43 +118,46 @@ class Ledger:
         finally:
             lock.release()
 
-    def recent(self, since: float) -> list[float]:
-        """Return the moments, in order, at which messages had their outcomes since a moment."""
-        return [time for (time,) in self._database.all(_RECENT, (self._account, since))]
+    def recent(self, since: float) -> list[Past]:
+        """Return when messages had their outcomes since a moment, in order, and their recipients' numbers."""
+        return list(self._database.all(_RECENT, (self._account, since)))
 
-    def claim(self, free: Callable[[list[float], int], bool]) -> int | None:
+    def claim(self, free: Callable[[list[Past], Load], bool], recipients: int = 1) -> int | None:
         """Take a place for one message, unless other runs leave none; return what `land` asks for.
 
-        `free` is told the outcomes of other runs since it was last asked, and how many messages they
-        have in flight, and says whether there is a place. No other run is asked meanwhile.
+        `free` is told the outcomes of other runs since it was last asked, and what they have in flight, and
+        says whether there is a place. No other run is asked meanwhile.
         """
         with self._database.transaction():
             if not free(*self.news()):
                 return None
-            values = (self._account, self._run, self._clock.now())
+            values = (self._account, self._run, self._clock.now(), recipients)
             return self._database.insert(_OFFER, values)
 
-    def news(self) -> tuple[list[float], int]:
-        """Return the outcomes of other runs since this was last asked, and how many they have in flight."""
-        for number, account, run, offered in list(self._database.all(_STALE, (self._clock.now(), _GIVEN_UP))):
+    def news(self) -> tuple[list[Past], Load]:
+        """Return the outcomes of other runs since this was last asked, and what they have in flight."""
+        for number, offered in list(self._database.all(_STALE, (self._clock.now(), _GIVEN_UP))):
+            self._database.run(_LANDED, (offered + _GIVEN_UP, number))
             self._database.run(_LAND, (number,))
-            self._database.run(_OUTCOME, (account, run, offered + _GIVEN_UP))
-        times = []
-        for number, time in self._database.all(_NEWS, (self._read_to, self._account, self._run)):
+        outcomes = []
+        for number, time, recipients in self._database.all(_NEWS, (self._read_to, self._account, self._run)):
             self._read_to = max(self._read_to, number)
-            times.append(time)
-        return times, self._database.one(_ELSEWHERE, (self._account, self._run))[0]
+            outcomes.append((time, recipients))
+        return outcomes, self._database.one(_ELSEWHERE, (self._account, self._run))
 
     def land(self, place: int, *, tried: bool = True) -> None:
         """Note that a message is no longer in flight; if it was not `tried`, it counts for nothing."""
         with self._database.transaction():
-            self._database.run(_LAND, (place,))
             if tried:
-                self._database.run(_OUTCOME, (self._account, self._run, self._clock.now()))
+                self._database.run(_LANDED, (self._clock.now(), place))
+            self._database.run(_LAND, (place,))
 
     def close(self) -> None:
         """Let go of the file."""
-        self._database.close()
+        try:
+            self.mailed.keep()
+        finally:
+            self._database.close()
 
     def __enter__(self) -> Self:
         return self

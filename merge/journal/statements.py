@@ -39,6 +39,10 @@ UPDATE rows SET state = 'uncertain', settled = 0, due = NULL, attempts = attempt
        reply = '', reason = 'the run ended before an answer was on record'
 WHERE state = 'committing'
 """
+SKIPPED = """
+UPDATE rows SET state = 'skipped', listed = 'skipped', due = NULL, reason = ?
+WHERE edition = ? AND key = ? AND copy = 0 AND state IN ('waiting', 'deferred', 'committing')
+"""
 AGAIN = """
 UPDATE rows SET state = 'waiting', settled = 0, due = NULL, reason = ''
 WHERE edition = :edition AND copy = 0 AND state = 'uncertain' AND listed = 'waiting'
@@ -67,7 +71,11 @@ UPDATE rows SET row = ?, recipient = ?, listed = ?, state = ?, reason = ?, diges
 """
 COUNTS = "SELECT state, count(*) FROM rows WHERE edition = ? AND listed > '' GROUP BY state"
 NEXT_DUE = "SELECT min(due) FROM rows WHERE edition = ? AND listed > '' AND state = 'deferred'"
-RECENT = "SELECT time FROM attempts WHERE time > ? ORDER BY time"
+RECENT = "SELECT time, recipients FROM attempts WHERE time > ? ORDER BY time"
+MAILED = """
+SELECT rows.recipient, attempts.time FROM attempts JOIN rows ON rows.id = attempts.row
+WHERE attempts.time > ? AND attempts.state = 'sent' AND rows.recipient > ''
+"""
 LISTED = "SELECT id, state FROM rows WHERE edition = ? AND listed > '' AND copy = 0"
 LISTED_NUMBER = "SELECT count(*) FROM rows WHERE edition = ? AND listed > '' AND copy = 0"
 COPIES = "SELECT id FROM rows WHERE edition = ? AND copy > 0"

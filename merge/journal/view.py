@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from merge.journal.database import Database
+    from merge.pace import Past
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +137,13 @@ class View:
         found = self._database.one(statements.NEXT_DUE, (self._id,))
         return found[0] if found else None
 
-    def recent(self, since: float) -> list[float]:
-        """Return the times of all attempts since a moment, of every edition, in seconds since the epoch."""
-        rows = self._database.all(statements.RECENT, (since,))
-        return [time for (time,) in rows]
+    def recent(self, since: float) -> list[Past]:
+        """Return all attempts since a moment, of every edition: when, and for how many recipients."""
+        return list(self._database.all(statements.RECENT, (since,)))
+
+    def mailed(self, since: float) -> Iterator[tuple[str, float]]:
+        """Yield the address and the moment of what was sent since a moment, in every edition."""
+        yield from self._database.all(statements.MAILED, (since,))
 
     def close(self) -> None:
         """Let go of the file."""

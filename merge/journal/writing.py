@@ -159,6 +159,10 @@ class Journal(View):
                 f"row {outcome.row} is not in the journal, so its outcome cannot be kept there"
             )
 
+    def skip(self, key: str, reason: str) -> None:
+        """Write down that a row is not to be sent after all; nothing was written that may get it accepted."""
+        self._database.run(statements.SKIPPED, (reason, self._id, key))
+
     def withdraw(self, key: str) -> None:
         """Let a row that was to be committed wait again, as it did before: its end of data was never begun.
 

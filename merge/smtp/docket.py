@@ -5,7 +5,7 @@ Each change of a case is a single assignment, so that an interrupt, wherever it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -38,13 +38,21 @@ def outcome_of(delivery: Delivery, state: State, stage: str, reply: Reply, recip
     )
 
 
+def _never(_: Delivery) -> str:
+    return ""
+
+
 class Docket:
-    """The cases, in the order in which they were offered."""
+    """The cases, in the order in which they were offered.
 
-    __slots__ = ("_cases",)
+    `veto` says why a delivery must not go after all, as of now; empty where it may.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_cases", "veto")
+
+    def __init__(self, veto: Callable[[Delivery], str] = _never) -> None:
         self._cases: list[Case] = []
+        self.veto = veto
 
     def __len__(self) -> int:
         return len(self._cases)

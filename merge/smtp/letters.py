@@ -15,7 +15,7 @@ from merge.smtp import command, meaning
 from merge.smtp.docket import Case, Phase, outcome_of
 from merge.smtp.line import GROUPED, LOCK_STEP, RIDING, Line, Over
 from merge.smtp.meaning import BODY, DATA, END_OF_DATA, MAIL, RCPT, RSET, Run, Verdict
-from merge.smtp.reply import Reply
+from merge.smtp.reply import Reply, shorten
 from merge.smtp.steps import Commit, Event, Hangup, Lost, Step, Talk, Unread, Write
 
 CAUTION = 3
@@ -76,8 +76,11 @@ def carry(line: Line, case: Case) -> Talk:
 
 
 def unfit(line: Line, case: Case) -> bool:
-    """Settle a letter that this server cannot take, before anything is said of it."""
+    """Settle a letter that must not go, or that this server cannot take, before anything is said of it."""
     delivery, reason = case.delivery, ""
+    if veto := line.docket.veto(delivery):
+        case.outcome = Outcome(delivery.key, delivery.row, State.SKIPPED, MAIL, reply=shorten(veto))
+        return True
     if line.size_limit and len(delivery.content) > line.size_limit:
         reason = f"the message has {len(delivery.content)} bytes, the server takes {line.size_limit}"
     elif delivery.envelope.needs_smtputf8 and "SMTPUTF8" not in line.extensions:

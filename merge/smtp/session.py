@@ -96,7 +96,8 @@ class Session:
 
     `before_commit` is called with each delivery, `before_commits` with all those of one write, just before
     the write after which they may count as accepted; one of the two is enough. If it raises, that write is
-    not made. `tell` gets a line for the person, safe to print, when something has to be waited for.
+    not made. `veto` is asked about each delivery just before its MAIL is written. `tell` gets a line for the
+    person, safe to print, when something has to be waited for.
     """
 
     def __init__(  # noqa: PLR0913 - each is a collaborator, named by the caller
@@ -106,6 +107,7 @@ class Session:
         clock: Clock,
         before_commit: Callable[[Delivery], None] | None = None,
         before_commits: Callable[[Sequence[Delivery]], None] | None = None,
+        veto: Callable[[Delivery], str] = lambda _: "",
         tell: Callable[[str], None] = _ignore,
         deadlines: Deadlines | None = None,
         schedule: Sequence[float] = SCHEDULE,
@@ -119,7 +121,7 @@ class Session:
         self._tell = tell
         self._deadlines = deadlines or Deadlines()
         self._again = Again(clock, self._announce, schedule)
-        self._docket = Docket()
+        self._docket = Docket(veto)
         level = RIDING if account.pipelining == "auto" else min(account.pipelining, RIDING)
         self._habits = Habits(level, account.window if level == RIDING else 0, account.per_connection)
         self._security = Security(account.host, account.ca_file) if account.ca_file else None

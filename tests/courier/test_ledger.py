@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 import traceback
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "state" / "ledger.db"
 
 
-def free(times: list[float], in_flight: int) -> bool:
+def free(past: list[tuple[float, int]], in_flight: tuple[int, int]) -> bool:
     return True
 
 
@@ -47,8 +48,8 @@ def test_it_remembers_what_an_account_sent_and_no_other(path: Path, clock: TestC
         ledger.land(place, tried=False)
     with Ledger.open(path, account="a", clock=clock) as ledger:
         start = 1_800_000_000.0
-        assert ledger.recent(start) == [start + 10, start + 20, start + 30]
-        assert ledger.recent(start + 15) == [start + 20, start + 30]
+        assert ledger.recent(start) == [(start + 10, 1), (start + 20, 1), (start + 30, 1)]
+        assert ledger.recent(start + 15) == [(start + 20, 1), (start + 30, 1)]
     with Ledger.open(path, account="b", clock=clock) as ledger:
         assert ledger.recent(0) == []
 
@@ -60,11 +61,52 @@ def test_runs_hear_of_each_other_once(path: Path, clock: TestClock) -> None:
     ):
         place = theirs.claim(free)
         assert place is not None
-        assert mine.news() == ([], 1)
-        assert theirs.news() == ([], 0)
+        assert mine.news() == ([], (1, 1))
+        assert theirs.news() == ([], (0, 0))
         theirs.land(place)
-        assert mine.news() == ([clock.now()], 0)
-        assert mine.news() == ([], 0)
+        assert mine.news() == ([(clock.now(), 1)], (0, 0))
+        assert mine.news() == ([], (0, 0))
+
+
+def test_recipients_are_counted_beside_messages(path: Path, clock: TestClock) -> None:
+    with (
+        Ledger.open(path, account="a", clock=clock) as mine,
+        Ledger.open(path, account="a", clock=clock) as theirs,
+    ):
+        first, second = theirs.claim(free, 3), theirs.claim(free, 2)
+        assert first is not None
+        assert second is not None
+        assert mine.news() == ([], (2, 5))
+        theirs.land(first)
+        assert mine.news() == ([(clock.now(), 3)], (1, 2))
+        clock.sleep(901)
+        assert mine.news() == ([(1_800_000_900.0, 2)], (0, 0))
+        assert mine.recent(0) == [(1_800_000_000.0, 3), (1_800_000_900.0, 2)]
+
+
+def test_a_ledger_of_the_first_format_goes_on(path: Path, clock: TestClock) -> None:
+    path.parent.mkdir()
+    older = sqlite3.connect(path)
+    older.executescript(
+        """
+        PRAGMA application_id = 1836084273; PRAGMA user_version = 1;
+        CREATE TABLE flying (id INTEGER PRIMARY KEY, account TEXT NOT NULL, run TEXT NOT NULL,
+            offered REAL NOT NULL);
+        CREATE TABLE outcomes (id INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, run TEXT NOT NULL,
+            time REAL NOT NULL);
+        INSERT INTO flying VALUES (1, 'a', 'other', 1800000000.0);
+        INSERT INTO outcomes VALUES (7, 'a', 'other', 1799999990.0);
+        """
+    )
+    older.close()
+    with Ledger.open(path, account="a", clock=clock) as ledger:
+        assert ledger.recent(0) == [(1_799_999_990.0, 1)]
+        assert ledger.news() == ([], (1, 1))
+        place = ledger.claim(free, 2)
+        assert place is not None
+        ledger.land(place)
+        assert ledger.recent(0)[-1] == (clock.now(), 2)
+        assert ledger.mailed.when("ann@x.org") is None
 
 
 def test_a_place_that_others_took_is_not_given(path: Path, clock: TestClock) -> None:
@@ -73,8 +115,8 @@ def test_a_place_that_others_took_is_not_given(path: Path, clock: TestClock) -> 
         Ledger.open(path, account="a", clock=clock) as theirs,
     ):
         assert theirs.claim(free) is not None
-        assert mine.claim(lambda times, in_flight: in_flight < 1) is None
-        assert mine.claim(lambda times, in_flight: in_flight < 2) is not None
+        assert mine.claim(lambda past, in_flight: in_flight[0] < 1) is None
+        assert mine.claim(lambda past, in_flight: in_flight[0] < 2) is not None
 
 
 def test_a_message_whose_run_died_counts_until_no_server_can_take_it_any_more(
@@ -84,9 +126,9 @@ def test_a_message_whose_run_died_counts_until_no_server_can_take_it_any_more(
         dead.claim(free)
     with Ledger.open(path, account="a", clock=clock) as ledger:
         clock.sleep(899)
-        assert ledger.news() == ([], 1)
+        assert ledger.news() == ([], (1, 1))
         clock.sleep(2)
-        assert ledger.news() == ([1_800_000_900.0], 0)
+        assert ledger.news() == ([(1_800_000_900.0, 1)], (0, 0))
 
 
 def test_it_forgets_what_no_window_reaches(path: Path, clock: TestClock) -> None:
@@ -142,7 +184,7 @@ def test_a_row_offered_and_taken_back_counts_for_nothing(two: tuple[Sending, Sen
         first.run(Pace(per_hour=3), ledger=ledger)
         assert len(ledger.recent(0)) == 1
     with Ledger.open(path, account="a", clock=first.clock) as other:
-        assert other.news() == ([], 0)
+        assert other.news() == ([], (0, 0))
 
 
 @pytest.mark.parametrize("size", [1, 3])

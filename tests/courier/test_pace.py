@@ -82,14 +82,14 @@ def test_what_never_left_leaves_its_place() -> None:
 
 def test_history_counts_in_any_order() -> None:
     pace = Pace(per_hour=2, per_day=3)
-    pace.feed([-10.0, -7200.0, -1800.0])
+    pace.feed([(-10.0, 1), (-7200.0, 1), (-1800.0, 1)])
     assert pace.next(0.0) == pytest.approx(DAY - 7200)
     assert Pace(per_hour=2).next(0.0) == 0.0
 
 
 def test_the_allowance_is_what_the_rolling_day_leaves() -> None:
     pace = Pace(per_minute=1, per_day=5)
-    pace.feed([-DAY - 1, -DAY + 1, -10.0])
+    pace.feed([(-DAY - 1, 1), (-DAY + 1, 1), (-10.0, 1)])
     assert pace.allowance(0.0) == 3
     pace.take(0.0)
     assert pace.allowance(0.0) == 2
@@ -99,10 +99,10 @@ def test_the_allowance_is_what_the_rolling_day_leaves() -> None:
 
 def test_other_runs_messages_in_flight_take_places() -> None:
     pace = Pace(per_minute=3)
-    pace.elsewhere(2)
+    pace.elsewhere(2, 2)
     pace.take(0.0)
     assert pace.next(0.0) == float("inf")
-    pace.elsewhere(0)
+    pace.elsewhere(0, 0)
     assert pace.next(0.0) == 0.0
 
 
@@ -145,7 +145,7 @@ def test_the_forecast_is_when_the_last_one_goes(
     limits: dict[str, int], history: list[float], number: int
 ) -> None:
     pace = Pace(**limits)
-    pace.feed(history)
+    pace.feed((moment, 1) for moment in history)
     forecast = pace.last_of(number, 0.0)
     now = 0.0
     for _ in range(number):
@@ -159,3 +159,56 @@ def test_a_send_of_days_is_forecast() -> None:
     pace = Pace(per_minute=20, per_day=400)
     assert pace.last_of(400, 0.0) == 19 * MINUTE
     assert DAY * 2 <= pace.last_of(1200, 0.0) <= DAY * 2 + HOUR
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    per_day=st.integers(1, 8),
+    per_hour=st.none() | st.integers(1, 5),
+    letters=st.lists(st.tuples(st.integers(1, 10), st.floats(0, 50_000)), min_size=1, max_size=40),
+    history=st.lists(st.tuples(st.floats(-100_000, 0), st.integers(1, 4)), max_size=4),
+)
+def test_no_day_ever_holds_more_recipients(
+    per_day: int,
+    per_hour: int | None,
+    letters: list[tuple[int, float]],
+    history: list[tuple[float, int]],
+) -> None:
+    """Each letter: to how many people it goes, and how long its answer takes."""
+    pace = Pace(per_hour=per_hour, per_day=per_day)
+    pace.feed(history)
+    messages, people = [moment for moment, _ in history], [moment for moment, n in history for _ in range(n)]
+    before = len(people) if most_in_any_window(people, DAY) > per_day else 0
+    now = 0.0
+    for size, takes in letters:
+        slot = pace.next(now, size)
+        assert slot < float("inf")
+        now = slot
+        if size > per_day:
+            assert not [moment for moment in people[before:] if moment + DAY * (1 - 1e-9) > now]
+        pace.take(now, size)
+        now += takes
+        pace.done(now, size)
+        messages.append(now)
+        people += [now] * min(size, per_day)
+    assert most_in_any_window(people[before:], DAY * (1 - 1e-9)) <= per_day
+    if per_hour:
+        assert most_in_any_window(messages[len(history) :], HOUR * (1 - 1e-9)) <= per_hour
+
+
+def test_copies_count_for_the_day_and_for_nothing_shorter() -> None:
+    pace = Pace(per_minute=2, per_day=5)
+    pace.take(0.0, 3)
+    assert pace.allowance(0.0) == 2
+    assert pace.next(0.0, 2) == 0.0
+    assert pace.next(0.0, 3) == float("inf")
+    pace.done(1.0, 3)
+    assert pace.next(1.0, 2) == 1.0
+    assert pace.next(1.0, 3) == DAY + 1
+    pace.elsewhere(1, 2)
+    assert pace.next(1.0) == DAY + 1
+    pace.elsewhere(0, 0)
+    pace.take(1.0, 2)
+    pace.give_back(2)
+    assert pace.allowance(1.0) == 2
+    assert Pace(per_day=4).last_of(3, 0.0, recipients=9) == 2 * DAY

@@ -296,8 +296,8 @@ def test_attempts_are_remembered_for_the_pace(journal: Journal, clock: TestClock
         clock.sleep(10)
         bring(journal, key, to)
     start = 1_800_000_000.0
-    assert journal.recent(start) == [start + 10, start + 20, start + 30]
-    assert journal.recent(start + 10) == [start + 20, start + 30]
+    assert journal.recent(start) == [(start + 10, 1), (start + 20, 1), (start + 30, 1)]
+    assert journal.recent(start + 10) == [(start + 20, 1), (start + 30, 1)]
 
 
 def test_texts_are_kept_with_an_edition(path: Path, clock: TestClock) -> None:
