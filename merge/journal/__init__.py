@@ -5,10 +5,23 @@ accepted; what is still `committing` when the next run starts is `uncertain`. `s
 trigger of the database itself refuses to take it back. Everything else is told in docs/promise.md.
 """
 
+from merge.journal.bounced import Bounce, Bounces, Sent
 from merge.journal.enrolment import Enrolment, Plan
 from merge.journal.ledger import Ledger
 from merge.journal.mailed import Mailed
 from merge.journal.view import Meta, Standing, View
 from merge.journal.writing import Journal
 
-__all__ = ["Enrolment", "Journal", "Ledger", "Mailed", "Meta", "Plan", "Standing", "View"]
+__all__ = [
+    "Bounce",
+    "Bounces",
+    "Enrolment",
+    "Journal",
+    "Ledger",
+    "Mailed",
+    "Meta",
+    "Plan",
+    "Sent",
+    "Standing",
+    "View",
+]
