@@ -63,8 +63,13 @@ def must_be_root() -> None:
 
 
 @contextlib.contextmanager
-def process(command: list[str], log: Path, port: int, **settings: object) -> Iterator[None]:
-    """Run a program until it answers on its port; end it, and its children, afterwards."""
+def process(
+    command: list[str], log: Path, port: int, *, speaks: bool = True, **settings: object
+) -> Iterator[None]:
+    """Run a program until it answers on its port; end it, and its children, afterwards.
+
+    `speaks`: it says something first, as a mail server does.
+    """
     with log.open("ab") as out:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, **settings
@@ -74,7 +79,7 @@ def process(command: list[str], log: Path, port: int, **settings: object) -> Ite
         while True:
             with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), 1) as probe:
                 probe.settimeout(5)
-                if probe.recv(1):
+                if not speaks or probe.recv(1):
                     break
             if child.poll() is not None or time.monotonic() > until:
                 pytest.fail(f"{command[0]} does not answer:\n{log.read_text(errors='replace')[-2000:]}")
@@ -120,7 +125,8 @@ def counting(log: Path, pattern: str) -> Callable[[], int]:
 
 
 @contextlib.contextmanager
-def postfix() -> Iterator[Running]:
+def postfix(settings: str = "", services: str = "") -> Iterator[Running]:
+    """Run Postfix; `settings` are further lines of main.cf, `services` of master.cf."""
     program("postfix")
     must_be_root()
     with folder() as home:
@@ -152,6 +158,7 @@ smtpd_tls_cert_file = {chain}
 smtpd_tls_key_file = {key}
 smtpd_tls_security_level = may
 """.replace("pcre:", "regexp:")
+            + settings
         )
         (home / "etc" / "bad").write_text("/^bad/ 550 5.1.1 no such user\n")
         (home / "etc" / "master.cf").write_text(
@@ -171,6 +178,7 @@ tlsmgr unix - - n 1000? 1 tlsmgr
 proxymap unix - - n - - proxymap
 postlog unix-dgram n - n - 1 postlogd
 """
+            + services
         )
         with process(["postfix", "-c", str(home / "etc"), "start-fg"], home / "out", port):
             try:
