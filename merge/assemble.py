@@ -6,11 +6,19 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeAlias
 
-from merge.account import AccountSettings, OAuthSettings, PaceSettings, accounts_path, read_account
+from merge.account import (
+    AccountSettings,
+    BounceSettings,
+    OAuthSettings,
+    PaceSettings,
+    accounts_path,
+    read_account,
+)
 from merge.account.oauth import Client, Token
 from merge.account.secret import Password, keyring_service
 from merge.account.vault import FileVault, KeyringVault, Vault, token_file
@@ -23,7 +31,7 @@ from merge.errors import AddressError, ConfigError
 from merge.group import Grouped
 from merge.journal import Journal, Ledger
 from merge.journey import Parts
-from merge.model import Letter
+from merge.model import Envelope, Letter
 from merge.names import resolve
 from merge.pace import Pace
 from merge.rehearsal import OnlyTo
@@ -262,14 +270,30 @@ def tokens(settings: Settings) -> Tokens | None:
         raise ConfigError(f"the secret of [unsubscribe]: {error.message}", hint=error.hint) from None
 
 
-def finishing(settings: Settings) -> Callable[[Letter], Letter]:
+def finishing(settings: Settings, way: AccountSettings | None) -> Callable[[Letter], Letter]:
     """Return what puts into a letter that which only a real sending may know. Raises ConfigError."""
     signs = tokens(settings)
+    back = settings.bounces or (way.bounces if way else None)
 
     def finish(letter: Letter) -> Letter:
-        return personal(letter, signs) if signs else letter
+        returning = returns_to(letter, back) if back else letter
+        return personal(returning, signs) if signs else returning
 
     return finish
+
+
+def returns_to(letter: Letter, back: BounceSettings) -> Letter:
+    """Return a letter whose bounces go where the campaign wants them (RFC 5321, 4.4).
+
+    With verp the address has the letter's own mark behind a plus (RFC 5233): that of its Message-ID, the same
+    on every attempt, which nobody knows but we and those who got the letter.
+    """
+    if not back.return_path:
+        return letter
+    local, _, domain = back.return_path.rpartition("@")
+    mark = letter.message_id.strip("<>").partition("@")[0]
+    sender = f"{local}+{mark}@{domain}" if back.verp else back.return_path
+    return replace(letter, envelope=Envelope(sender, letter.envelope.recipients))
 
 
 def pace(settings: PaceSettings | None) -> Pace:

@@ -209,7 +209,7 @@ class Sending:
 
     def _finish(self, *, dry_run: bool) -> Callable[[Letter], Letter]:
         """Return what is put into each letter on its way; what is only tried out unsubscribes nobody."""
-        return as_it_is if dry_run or self.sandbox else assemble.finishing(self.settings)
+        return as_it_is if dry_run or self.sandbox else assemble.finishing(self.settings, self.way)
 
     def _carry(
         self, way: AccountSettings, proposal: Proposal, wish: Wish, finish: Callable[[Letter], Letter]
