@@ -78,6 +78,11 @@ class Security:
         self._context = trust(ca_file)
         self._session: ssl.SSLSession | None = None
 
+    @property
+    def context(self) -> ssl.SSLContext:
+        """Return the trust itself, for a client that makes its own lines."""
+        return self._context
+
     def wrap(self, plain: socket.socket) -> ssl.SSLSocket:
         """Return the socket with TLS on it, the handshake still to be made."""
         return self._context.wrap_socket(
