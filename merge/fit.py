@@ -173,6 +173,18 @@ def of_from(way: AccountSettings, sending: Sending) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def of_signature(way: AccountSettings) -> Iterator[Finding]:
+    """Judge a signature that is made here, when a service comes between it and the receivers."""
+    known = way.profile
+    if known and not known.catches and (known.login != "none" or not is_loopback(way.host)):
+        yield Finding(
+            "note", "dkim",
+            f"{known.title} signs what it sends, and may change letters first: then a signature made here"
+            " does not hold",
+            f"Switch DKIM on at {known.title}, and leave dkim out here.",
+        )  # fmt: skip
+
+
 def day(epoch: float) -> str:
     """Return the day of a moment, in UTC; empty for none."""
     return f"{datetime.fromtimestamp(epoch, UTC):%Y-%m-%d}" if epoch else ""

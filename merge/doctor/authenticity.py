@@ -26,7 +26,8 @@ class Sender:
     """Who sends, by which way: the From domain, the server and its provider, and how many messages.
 
     `selectors` are the DKIM selectors that were told; without any, the usual ones are tried.
-    `one_click` tells whether the letter can be unsubscribed from with one click (RFC 8058).
+    `one_click` tells whether the letter can be unsubscribed from with one click (RFC 8058). `signature`
+    tells whether the one that is made here counts for the From domain; None where none is made here.
     """
 
     domain: str
@@ -35,6 +36,7 @@ class Sender:
     selectors: tuple[str, ...] = ()
     rows: int = 0
     one_click: bool = False
+    signature: bool | None = None
 
 
 def examine(sender: Sender, dns: Dns | None) -> list[Finding]:
@@ -98,11 +100,13 @@ def _own(sender: Sender, dns: Dns) -> Iterator[Finding]:
     spf = read_spf(domain, dns)
     yield from _spf(sender, spf, dns)
     yield from _reverse(sender, dns)
-    keys, tried = _keys(sender, dns)
-    yield from _dkim(sender, keys, tried)
+    keys: list[Key] = []
+    if sender.signature is None or sender.selectors:
+        keys, tried = _keys(sender, dns)
+        yield from _dkim(sender, keys, tried)
     at, policy = find_policy(domain, dns)
     spf_matches = _spf_matches(sender, spf, dns)
-    signs = any(not key.revoked for key in keys)
+    signs = bool(sender.signature) or any(not key.revoked for key in keys)
     yield from _dmarc(sender, at, policy, spf_matches=spf_matches, signs=signs)
     if sender.rows >= BULK:
         yield from _bulk(sender, spf=spf is not None and not spf.errors, signs=signs, policy=bool(policy))

@@ -10,6 +10,8 @@ from merge.fit import day
 from merge.words import column, count, plain
 
 _TOPIC_CELLS = 10
+_HINT_CELLS = 1_000
+"""Room for a DKIM record, which has to be copied whole."""
 
 
 def lines(found: Examination) -> list[str]:
@@ -36,7 +38,7 @@ def invitation(address: str, code: str) -> list[str]:
 def _finding(finding: Finding) -> list[str]:
     start = f"{finding.grade:<8} {column(finding.topic, _TOPIC_CELLS)} "
     indent = " " * len(start)
-    hints = [f"{indent}{plain(line, 300)}" for line in finding.hint.splitlines()]
+    hints = [f"{indent}{plain(line, _HINT_CELLS)}" for line in finding.hint.splitlines()]
     return [start + plain(finding.message, 500), *hints]
 
 
@@ -84,6 +86,13 @@ def as_json(found: Examination) -> dict[str, Any]:
             "sender": sending.sender,
             "rows": sending.rows,
             "seconds": None if found.seconds is None else round(found.seconds, 1),
+        },
+        "dkim": found.dkim
+        and {
+            "domain": found.dkim.settings.domain,
+            "selector": found.dkim.settings.selector,
+            "name": found.dkim.settings.place,
+            "record": found.dkim.key().record,
         },
         "findings": [
             {"grade": one.grade, "topic": one.topic, "message": one.message, "hint": one.hint}

@@ -22,7 +22,8 @@ from merge.account.secret import PROMPT, Password, keyring_usable
 from merge.campaign import Campaign
 from merge.clock import Clock
 from merge.config import CAMPAIGN_FILE, pace_of
-from merge.doctor import authenticity
+from merge.dkim import DkimSigner
+from merge.doctor import authenticity, signature
 from merge.doctor.dns import Dns
 from merge.errors import CarrierError, ConfigError, ContentError, MergeError
 from merge.finding import Finding
@@ -42,11 +43,15 @@ _USUAL_PORTS: dict[int, Security] = {465: "tls", 587: "starttls", 2525: "starttl
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What an examination is asked for besides. `dns` None asks no name server."""
+    """What an examination is asked for besides. `dns` None asks no name server.
+
+    `dkim` signs the letters, where anybody does.
+    """
 
     dns: Dns | None = None
     selectors: tuple[str, ...] = ()
     login: bool = False
+    dkim: DkimSigner | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,10 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """What was found. `greeting` is the server's; `seconds` is what this list will about take."""
+    """What was found. `greeting` is the server's; `seconds` is what this list will about take.
+
+    `dkim` signs the letters; its key can be read.
+    """
 
     account: AccountSettings
     findings: tuple[Finding, ...]
@@ -72,6 +80,7 @@ class Examination:
     greeting: Greeting | None = None
     seconds: float | None = None
     exit_code: int = 0
+    dkim: DkimSigner | None = None
 
 
 def visit(
@@ -87,6 +96,8 @@ def visit(
         sender = parseaddr(campaign.settings.sender)[1] if campaign else ""
         sender = sender or (way.user if "@" in way.user else "")
         sending = Sending(sender, rows=0) if sender else None
+    dkim = (campaign.settings.dkim if campaign else None) or way.dkim
+    wish = replace(wish, dkim=DkimSigner(dkim) if dkim else None)
     found = examine(way, clock=clock, sending=sending, pace=pace_for(campaign, way), wish=wish, person=person)
     return replace(found, findings=(*remarks, *found.findings))
 
@@ -161,10 +172,18 @@ def examine(  # noqa: PLR0913 - the account, what it is for, and who is there
             seconds = fit.expected(sending.rows, greeting, pace)
             words = f"sending {count(sending.rows, 'letter')} takes about {duration(max(1.0, seconds))}"
             findings.append(Finding("note", "time", words))
+    if wish.dkim:
+        findings += fit.of_signature(way)
+        try:
+            wish.dkim.key()
+        except ConfigError as error:
+            code = code or error.exit_code
+            findings.append(_failed("dkim", error))
+            wish = replace(wish, dkim=None)
     if sending is not None:
         findings += fit.of_from(way, sending)
         findings += _sender(way, sending, wish)
-    return Examination(way, tuple(findings), sending, greeting, seconds, code)
+    return Examination(way, tuple(findings), sending, greeting, seconds, code, wish.dkim)
 
 
 def pace_for(campaign: Campaign | None, way: AccountSettings) -> PaceSettings | None:
@@ -279,12 +298,15 @@ def _sender(way: AccountSettings, sending: Sending, wish: Wish) -> list[Finding]
     known = way.profile
     if known and known.catches:
         return [Finding("note", "sender", f"{known.title} keeps every letter: nothing reaches the people")]
+    domain = domain_of(sending.sender)
+    findings, counts = signature.examine(wish.dkim, domain, wish.dns) if wish.dkim else ([], None)
     sender = authenticity.Sender(
-        domain=domain_of(sending.sender),
+        domain=domain,
         host=way.host,
         provider=known,
         selectors=wish.selectors,
         rows=sending.rows,
         one_click=sending.one_click,
+        signature=counts,
     )
-    return authenticity.examine(sender, wish.dns)
+    return [*findings, *authenticity.examine(sender, wish.dns)]
