@@ -111,7 +111,7 @@ class Program(OneByOne):
         self._unclear = 0
 
     def _hand_over(self, delivery: Delivery) -> Outcome:
-        if reads_recipients(self._command) and (why := _beyond_headers(delivery)):
+        if reads_recipients(self._command) and (why := beyond_headers(delivery)):
             return self._outcome(delivery, State.FAILED, why)
         with tempfile.TemporaryFile(buffering=0) as message:
             message.write(delivery.content.replace(b"\r\n", os.linesep.encode()))
@@ -210,7 +210,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
             process.kill()
 
 
-def _beyond_headers(delivery: Delivery) -> str:
+def beyond_headers(delivery: Delivery) -> str:
     """Say why `-t` would not reach exactly the envelope's recipients; empty where it does."""
     try:
         top = delivery.content.partition(b"\r\n\r\n")[0] + b"\r\n"

@@ -63,6 +63,11 @@ class Provider:
     hints: Mapping[str, str] = field(default_factory=_nothing)
     oauth: Mapping[str, str] = field(default_factory=_nothing)
 
+    web: bool = False
+    regions: Mapping[str, str] = field(default_factory=_nothing)
+    calls: int = 0
+    per_call: int = 1
+
     @property
     def regional(self) -> bool:
         """Whether the host's name depends on the account's region."""
@@ -105,7 +110,7 @@ def by_host(host: str) -> Provider | None:
     if LOOPBACK.fullmatch(host):
         return None
     for provider in providers().values():
-        for name in (provider.host, *provider.hosts):
+        for name in () if provider.web else (provider.host, *provider.hosts):
             if re.fullmatch(re.escape(name).replace(r"\*", "[a-z0-9-]+"), host):
                 return provider
     return None

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from merge.account.mailbox import BounceSettings, bounces_from_table
+from merge.account.mailbox import bounces_from_table
 from merge.account.providers import (
     LOOPBACK,
     Provider,
@@ -23,87 +23,19 @@ from merge.account.providers import (
     providers,
 )
 from merge.account.secret import SecretReference, secret_reference
-from merge.dkim import DkimSettings, dkim_from_table
+from merge.account.shape import AccountSettings, OAuthSettings, PaceSettings
+from merge.account.ways import (
+    LOCAL_KINDS,
+    WEB_KEYS,
+    local_way,
+    refuse_web_keys,
+    web_way,
+)
+from merge.dkim import dkim_from_table
 from merge.errors import ConfigError
 from merge.toml import Kinds, TomlFile, load_toml
 
 ACCOUNTS_FILE = "accounts.toml"
-
-
-@dataclass(frozen=True, slots=True)
-class PaceSettings:
-    """How many messages in any second, minute, hour or rolling day; None is no limit.
-
-    `gap` is the least and the most seconds from one message to the next.
-    """
-
-    per_second: int | None = None
-    per_minute: int | None = None
-    per_hour: int | None = None
-    per_day: int | None = None
-    gap: tuple[float, float] | None = None
-
-    @property
-    def any(self) -> bool:
-        """Whether there is a limit at all."""
-        return any((self.per_second, self.per_minute, self.per_hour, self.per_day))
-
-
-@dataclass(frozen=True, slots=True)
-class OAuthSettings:
-    """How a token is had instead of a password. `keep` says where it is kept between runs.
-
-    `ask` and `redirect` are what the provider's own authorization request needs besides.
-    """
-
-    client_id: str
-    authorize: str
-    token: str
-    scope: str
-    device: str = ""
-    client_secret: SecretReference | None = None
-    flow: Literal["browser", "device"] = "browser"
-    keep: Literal["file", "keyring"] = "file"
-    ask: str = ""
-    redirect: str = "127.0.0.1"
-
-
-@dataclass(frozen=True, slots=True)
-class AccountSettings:
-    """A way to a mail server.
-
-    `profile` is what is known of its provider, None for any other server; `found` says how the provider
-    was recognised, `origin` where the account stands. `dkim` is the signature of letters that go this way.
-    """
-
-    name: str
-    host: str
-    port: int
-    security: Security
-    profile: Provider | None = None
-    found: str = ""
-    origin: str = ""
-    user: str = ""
-    secret: SecretReference = field(default_factory=SecretReference)
-    oauth: OAuthSettings | None = None
-    per_connection: int | None = None
-    pipelining: Literal["auto", 0, 1, 2] = "auto"
-    window: int = 0
-    ca_file: str = ""
-    pace: PaceSettings = field(default_factory=PaceSettings)
-    dkim: DkimSettings | None = None
-    bounces: BounceSettings | None = None
-
-    @property
-    def provider(self) -> str:
-        """The name of the provider; empty where it is not a known one."""
-        return self.profile.name if self.profile else ""
-
-    @property
-    def place(self) -> str:
-        """host:port and how the line is protected, for people."""
-        protection = {"tls": "TLS", "starttls": "STARTTLS", "none": "not encrypted"}[self.security]
-        return f"{self.host}:{self.port} ({protection})"
 
 
 LIMITS = ("per_second", "per_minute", "per_hour", "per_day")
@@ -124,8 +56,12 @@ _ACCOUNT_KEYS: dict[str, Kinds] = {
     "ca_file": (str,),
     "dkim": (dict,),
     "bounces": (dict,),
+    **WEB_KEYS,
+    **dict.fromkeys(LOCAL_KINDS, (str,)),
 }
-_OF_THE_HOST = ("provider", "port", "region", "security", "oauth")
+_OF_THE_HOST = (
+    "provider", "port", "region", "security", "oauth", *WEB_KEYS, *LOCAL_KINDS,
+)  # fmt: skip
 """What an account says of its host: of no use, or a danger, with another one."""
 
 _OAUTH_KEYS: dict[str, Kinds] = {
@@ -217,7 +153,39 @@ def _named_account(name: object) -> tuple[str, dict[str, Any], TomlFile]:
 def account_from_table(name: str, table: Mapping[str, Any], check: TomlFile) -> AccountSettings:
     """Make an account of one table of accounts.toml, what is known of its provider filled in."""
     check.keys(table, _ACCOUNT_KEYS, name)
+    if local := local_way(table, check):
+        return AccountSettings(
+            name=name,
+            host=local.name,
+            port=0,
+            security="none",
+            kind=local.kind,
+            command=local.command,
+            path=local.path,
+            dkim=dkim_from_table(table["dkim"], check) if "dkim" in table else None,
+            bounces=bounces_from_table(table["bounces"], check) if "bounces" in table else None,
+        )
     profile, found = _provider(name, table, check)
+    if profile and profile.web:
+        web = web_way(profile, table, check)
+        return AccountSettings(
+            name=name,
+            host=web.host,
+            port=web.port,
+            security="tls" if web.secure else "none",
+            profile=profile,
+            found=found,
+            user=table.get("user") or profile.user,
+            secret=_secret(table, check),
+            window=web.window,
+            ca_file=table.get("ca_file", ""),
+            pace=_pace(profile),
+            bounces=bounces_from_table(table["bounces"], check) if "bounces" in table else None,
+            kind="api",
+            base_url=web.base_url,
+            per_call=web.per_call,
+        )
+    refuse_web_keys(table, _web_twins(profile), check)
     host = table.get("host") or _host(profile, table, check)
     port = table["port"] if "port" in table else _port(host, profile, table.get("security"))
     if not 0 < port < 2**16:
@@ -245,10 +213,21 @@ def account_from_table(name: str, table: Mapping[str, Any], check: TomlFile) -> 
         pipelining=pipelining,
         window=table.get("window", 0),
         ca_file=table.get("ca_file", ""),
-        pace=PaceSettings(**{key: getattr(profile, key) for key in LIMITS}) if profile else PaceSettings(),
+        pace=_pace(profile),
         dkim=dkim_from_table(table["dkim"], check) if "dkim" in table else None,
         bounces=bounces_from_table(table["bounces"], check) if "bounces" in table else None,
     )
+
+
+def _pace(profile: Provider | None) -> PaceSettings:
+    """Return the limits that are known of a provider."""
+    return PaceSettings(**{key: getattr(profile, key) for key in LIMITS}) if profile else PaceSettings()
+
+
+def _web_twins(profile: Provider | None) -> list[str]:
+    """Return the name of the web API of a provider, if it has one."""
+    name = f"{profile.name}-api" if profile else ""
+    return [name] if name in providers() else []
 
 
 def _provider(name: str, table: Mapping[str, Any], check: TomlFile) -> tuple[Provider | None, str]:
