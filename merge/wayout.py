@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def located(way: AccountSettings, folder: Path) -> AccountSettings:
-    """Return an account whose folder or file, if it names one, is taken from `folder` unless it is absolute."""
+    """Return an account whose path, where it has one, is taken from `folder` unless it is absolute."""
     return replace(way, path=str(folder / way.path), host=str(folder / way.path)) if way.path else way
 
 

@@ -58,7 +58,8 @@ class AccountSettings:
 
     Of a web API `host`, `port` and `security` are those of `base_url`; a program or a folder has its name as
     `host`. `profile` is what is known of the provider, None for any other server; `found` says how the
-    provider was recognised, `origin` where the account stands. `dkim` is the signature of letters that go this way.
+    provider was recognised, `origin` where the account stands. `dkim` is the signature of letters that go
+    this way.
     """
 
     name: str
