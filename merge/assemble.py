@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeAlias
 
+from merge import wayout
 from merge.account import (
     AccountSettings,
     BounceSettings,
@@ -147,7 +148,17 @@ def account(settings: Settings, *, needed: bool) -> AccountSettings | None:
             hint='add to campaign.toml:\n  [account]\n  provider = "gmail"\n  user = "you@gmail.com"\n'
             "or try it out first: mergepost send --sandbox",
         )
-    return found
+    if found is None:
+        return None
+    if found.kind == "api" and settings.dkim:
+        settings.file.refuse(
+            "dkim",
+            "a signature cannot go by a web API: the provider writes the message, and signs it itself",
+            hint="leave [dkim] out for this account, or send by the provider's mail server",
+        )
+    if needed:
+        wayout.check(found)
+    return wayout.located(found, settings.folder)
 
 
 def sandbox_account(port: int) -> AccountSettings:
@@ -163,7 +174,19 @@ def session(
     ask: Callable[[str], str] | None,
     tell: Callable[[str], None],
 ) -> Carrier:
-    """Return a carrier over one SMTP session, not yet connected. `ask` asks the person for a password."""
+    """Return the carrier of an account, not yet connected. `ask` asks the person for a password.
+
+    Raises CarrierError where a folder that it writes to cannot be used.
+    """
+    if way.kind != "smtp":
+        return wayout.carrier(
+            way,
+            password(way, ask),
+            clock,
+            tell=tell,
+            before_commit=journal.committing,
+            before_commits=journal.committing_all,
+        )
     return Session(
         target(way, secret(way, clock, ask)),
         before_commit=journal.committing,
@@ -181,7 +204,9 @@ def rehearsal(
     ask: Callable[[str], str] | None,
     tell: Callable[[str], None],
 ) -> OnlyTo:
-    """Return a carrier over one SMTP session that leads to one address and writes to no journal."""
+    """Return a carrier that leads to one address and writes to no journal. Raises as `session`."""
+    if way.kind != "smtp":
+        return OnlyTo(address, wayout.carrier(way, password(way, ask), clock, tell=tell))
     return OnlyTo(address, Session(target(way, password(way, ask)), clock=clock, tell=tell))
 
 
