@@ -68,9 +68,7 @@ def test_the_report_for_programs_is_all_that_goes_to_stdout(folder):
         account(folder, f'[account]\nhost = "localhost"\nport = {port}\n[pace]\nper_minute = 10')
         done = doctor(folder, "--json", "--no-dns")
     said = json.loads(done.stdout)
-    assert set(said) == {
-        *("account", "limits", "server", "campaign", "dkim", "findings", "exit_code")
-    }
+    assert set(said) == {*("account", "limits", "server", "campaign", "dkim", "findings", "exit_code")}
     assert said["campaign"] == {"sender": "ada@club.example", "rows": 30, "seconds": 120.0}
     assert said["limits"] is None
     assert (done.stderr, done.returncode, said["exit_code"]) == ("", 0, 0)
