@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeAlias
@@ -28,16 +29,17 @@ from merge.clock import Clock
 from merge.compose import Composer
 from merge.config import Settings
 from merge.dkim import DkimSigner
-from merge.errors import AddressError, ConfigError
+from merge.errors import AddressError, ConfigError, ContentError
 from merge.group import Grouped
 from merge.journal import Journal, Ledger
-from merge.journey import Parts
+from merge.journey import Parts, letters
 from merge.model import Envelope, Letter
 from merge.names import resolve
 from merge.pace import Pace
 from merge.rehearsal import OnlyTo
 from merge.retry import Retry
 from merge.sandbox import HOST, sandbox
+from merge.seal import seal
 from merge.smtp.meaning import NOOP, QUIT, RSET
 from merge.smtp.session import Account, Greeting, Session
 from merge.smtp.steps import Deadlines
@@ -159,6 +161,19 @@ def account(settings: Settings, *, needed: bool) -> AccountSettings | None:
     if needed:
         wayout.check(found)
     return wayout.located(found, settings.folder)
+
+
+def refuse_unfit(way: AccountSettings, parts: Parts, clock: Clock) -> None:
+    """Raise ContentError where the campaign's first letter cannot go this way as it stands.
+
+    A later letter that cannot is a failed row; that the first one cannot is better known before all others.
+    """
+    if way.kind == "smtp":
+        return
+    date = datetime.fromtimestamp(int(clock.now()), UTC)
+    first = next(letters(parts, lambda _: f"<first@{parts.composer.domain}>", date), None)
+    if first and (why := wayout.unfit(way, seal(first))):
+        raise ContentError(why, hint="change the letter, or send it another way")
 
 
 def sandbox_account(port: int) -> AccountSettings:
