@@ -64,6 +64,10 @@ def expected(rows: int, greeting: Greeting, pace: PaceSettings | None) -> float:
 def of_account(way: AccountSettings, sending: Sending | None) -> Iterator[Finding]:
     """Judge what is known before a connection is made: the provider, its limits, the login."""
     known = way.profile
+    if way.command or way.path:
+        from_where = f", from {way.origin}" if way.origin else ""
+        yield Finding("ok", "account", f"letters are {way.road}{from_where}")
+        return
     where = f"{way.host}:{way.port}, from {way.origin}" if way.origin else f"{way.host}:{way.port}"
     if known is None:
         yield Finding("ok", "account", f"a server of its own: {where}")

@@ -140,6 +140,8 @@ class Sending:
         with journal.enrolment() as enrolment:
             proposal = propose(self.parts, enrolment, journal, wish, self._forecast(), self.clock.monotonic())
             finish = self._finish(dry_run=dry_run) if proposal.tries else as_it_is
+            if proposal.tries and self.way:
+                assemble.refuse_unfit(self.way, self.parts, self.clock)
             agreed = not proposal.tries or talk.approve(proposal, self.way, self.settings)
             if dry_run or not agreed:
                 states = proposal.record.states

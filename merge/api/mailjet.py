@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from merge.api.meaning import Answer, Reading, Run, excerpt, in_doubt, outcome, parsed, whole
 from merge.api.parts import Box, File, Parts, Unsayable
+from merge.errors import CarrierError
 from merge.model import Delivery, State
 
 OUR_ID: Final = "X-Mergepost-ID"
@@ -99,6 +100,27 @@ class Mailjet:
         if answer.status >= _SERVER_ERROR or not _is_about(entries, deliveries):
             return in_doubt(deliveries, f"answered {answer.status}, not for these messages", answer.status)
         return _each(entries, deliveries)
+
+    @staticmethod
+    def look(sender: str) -> tuple[str, bytes]:
+        """Return a call in sandbox mode, which is checked and not sent; without a sender, one for the key."""
+        if not sender:
+            return "/v3/REST/apikey", b""
+        box = {"Email": sender}
+        message = {"From": box, "To": [box], "Subject": "mergepost doctor", "TextPart": "Nothing is sent."}
+        return Mailjet.path, json.dumps({"SandboxMode": True, "Messages": [message]}).encode("ascii")
+
+    @staticmethod
+    def welcome(answer: Answer) -> str:
+        """Say what Mailjet thinks of key and sender. Raises CarrierError where it is a no."""
+        found = parsed(answer)
+        entry = next(iter(_listed(found, "Messages")), None) if isinstance(found, dict) else None
+        errors = _listed(entry, "Errors") if entry else []
+        if answer.status == _OK and not errors:
+            return "the key is right" + (", and this sender may send (nothing was sent)" if entry else "")
+        status = next((error.get("StatusCode") for error in errors), answer.status)
+        words = f"Mailjet answered {status}: {_explained(entry or found) or excerpt(answer)}"
+        raise CarrierError(words, hint=_HINTS.get(str(status), ""))
 
 
 def _check(parts: Parts) -> None:

@@ -15,9 +15,11 @@ from typing import Any, Final
 
 from merge.api.meaning import Answer, Reading, excerpt, outcome, parsed, whole
 from merge.api.parts import Box, File, Parts, Unsayable
+from merge.errors import CarrierError
 from merge.model import Delivery, State
 
-_ACCEPTED = 202
+_ACCEPTED, _HERE = 202, 200
+_SENDING = "mail.send"
 _RESERVED = frozenset({"x-sg-id", "x-sg-eid", "received", "dkim-signature", "bcc"})
 _HINTS = {
     "401": "The password of this account is an API key (SG.…) that may send mail:"
@@ -95,6 +97,23 @@ class SendGrid:
             words = f"accepted by SendGrid, X-Message-Id {known}" if known else "accepted by SendGrid"
             return Reading(tuple(outcome(delivery, State.SENT, words, _ACCEPTED) for delivery in deliveries))
         return whole(answer, deliveries, explanation(answer), now=now, hints=_HINTS)
+
+    @staticmethod
+    def look(_: str) -> tuple[str, bytes]:
+        """Return the call for what the key may do (GET /v3/scopes)."""
+        return "/v3/scopes", b""
+
+    @staticmethod
+    def welcome(answer: Answer) -> str:
+        """Say what the key may do. Raises CarrierError where it may not send."""
+        if answer.status != _HERE:
+            words = f"SendGrid answered {answer.status}: {explanation(answer)}"
+            raise CarrierError(words, hint=_HINTS.get(str(answer.status), ""))
+        found = parsed(answer)
+        scopes = found.get("scopes") if isinstance(found, dict) else None
+        if not isinstance(scopes, list) or _SENDING not in scopes:
+            raise CarrierError("the key is right, but may not send mail", hint=_HINTS["403"])
+        return "the key is right and may send mail"
 
 
 def explanation(answer: Answer) -> str:

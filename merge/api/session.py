@@ -62,6 +62,12 @@ class Vendor(Protocol):
     def read(self, answer: Answer, deliveries: Sequence[Delivery], now: float) -> Reading:
         """Say what an answer means for each delivery, and for the run."""
 
+    def look(self, sender: str) -> tuple[str, bytes]:
+        """Return path and body of a call that sends nothing; a GET where the body is empty."""
+
+    def welcome(self, answer: Answer) -> str:
+        """Return in words what the answer to that call means. Raises CarrierError where it is a no."""
+
 
 @dataclass(frozen=True, slots=True)
 class ApiAccount:
@@ -73,6 +79,17 @@ class ApiAccount:
     window: int = 1
     per_call: int = 1
     ca_file: str = ""
+
+
+def authorization(account: ApiAccount, vendor: Vendor) -> str:
+    """Look the key up, and return the Authorization header's value. Raises ConfigError."""
+    secret = account.secret().strip()
+    if not all(text.isascii() and text.isprintable() for text in (secret, account.user)):
+        raise ConfigError(
+            f"the key for {vendor.title} has characters that no key has",
+            hint="copy it again from the provider's site",
+        )
+    return vendor.authorization(account.user, secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,15 +273,9 @@ class ApiSession:
     def _opened(self) -> Calls:
         if self._calls is None:
             account = self._account
-            secret = account.secret().strip()
-            if not secret.isascii() or not secret.isprintable() or not account.user.isascii():
-                raise ConfigError(
-                    f"the key for {self._vendor.title} has characters that no key has",
-                    hint="copy it again from the provider's site",
-                )
             self._calls = Calls(
                 account.base,
-                self._vendor.authorization(account.user, secret),
+                authorization(account, self._vendor),
                 width=max(1, account.window),
                 ca_file=account.ca_file,
                 deadlines=self._deadlines,

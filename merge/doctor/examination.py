@@ -23,7 +23,7 @@ from merge.campaign import Campaign
 from merge.clock import Clock
 from merge.config import CAMPAIGN_FILE, pace_of
 from merge.dkim import DkimSigner
-from merge.doctor import authenticity, signature
+from merge.doctor import authenticity, elsewhere, signature
 from merge.doctor.dns import Dns
 from merge.errors import CarrierError, ConfigError, ContentError, MergeError
 from merge.finding import Finding
@@ -148,9 +148,12 @@ def examine(  # noqa: PLR0913 - the account, what it is for, and who is there
 
     Raises nothing for what is wrong with them: that is in the findings and the exit code.
     """
-    findings = list(fit.of_account(way, sending))
-    if pace and way.profile:
-        findings += [Finding("warning", "limits", words) for words in fit.beyond(pace, way.profile)]
+    findings = [*fit.of_account(way, sending), *_too_fast(way, pace)]
+    if way.kind != "smtp":
+        code = _other_way(way, sending, wish, person, findings)
+        if sending is not None and way.kind == "api":
+            findings += [*fit.of_from(way, sending), *_sender(way, sending, wish)]
+        return Examination(way, tuple(findings), sending, exit_code=code)
     greeting: Greeting | None = None
     seconds: float | None = None
     code = 0
@@ -184,6 +187,35 @@ def examine(  # noqa: PLR0913 - the account, what it is for, and who is there
         findings += fit.of_from(way, sending)
         findings += _sender(way, sending, wish)
     return Examination(way, tuple(findings), sending, greeting, seconds, code, wish.dkim)
+
+
+def _too_fast(way: AccountSettings, pace: PaceSettings | None) -> list[Finding]:
+    beyond = fit.beyond(pace, way.profile) if pace and way.profile else []
+    return [Finding("warning", "limits", words) for words in beyond]
+
+
+def _other_way(
+    way: AccountSettings,
+    sending: Sending | None,
+    wish: Wish,
+    person: Person,
+    findings: list[Finding],
+) -> int:
+    """Look at a way out that is no mail server; return the exit code."""
+    try:
+        if way.kind == "api":
+            secret = assemble.password(way, person.ask, anew=wish.login)
+            findings.append(elsewhere.knocked(way, secret, sending.sender if sending else ""))
+            if secret is not None:
+                _keep(secret, person, findings)
+        elif way.kind == "program":
+            findings += elsewhere.of_program(way)
+        else:
+            findings.append(elsewhere.of_folder(way))
+    except MergeError as error:
+        findings.append(_failed("login" if way.kind == "api" else "account", error))
+        return error.exit_code
+    return 0
 
 
 def pace_for(campaign: Campaign | None, way: AccountSettings) -> PaceSettings | None:

@@ -37,7 +37,7 @@ def plan(
     if past:
         lines.append(f"  {'':12} {'   '.join(past)}")
     lines += [f"  {'note':12} {note}" for note in _notes(proposal, settings)]
-    via = f"via {plain(way.place)}" if way else "no mail server yet: campaign.toml has no account"
+    via = plain(way.road) if way else "no mail server yet: campaign.toml has no account"
     via = "the sandbox: nothing leaves this machine" if sandbox else via
     limits = None if sandbox else pace_of(settings, way)
     lines.append(f"  {'from':12} {plain(settings.sender or 'as the letter says')}   {via}")
