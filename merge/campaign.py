@@ -175,6 +175,7 @@ class Campaign:
                 edition=self.settings.edition,
                 fingerprint=view.meta.get("fingerprint", "") or "",
                 next_step=next_step(counts, len(view.uncertain()), running=view.running),
+                bounced=view.bounced(),
             )
 
     def records(self, *, troubled: bool = False) -> Iterator[Record]:

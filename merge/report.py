@@ -93,16 +93,20 @@ def as_text(records: Iterable[Record]) -> str:
     return text.getvalue().rstrip("\n")
 
 
-def status(
+def status(  # noqa: PLR0913 - the keys of the answer
     counts: Mapping[State, int],
     *,
     campaign: str,
     edition: str,
     fingerprint: str,
     next_step: str,
+    bounced: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """Return what `mergepost status --json` prints: `states` has all seven and sums to `total`."""
-    return {
+    """Return what `mergepost status --json` prints: `states` has all seven and sums to `total`.
+
+    `bounced` counts the sent rows that came back, by kind; without any there is no such key.
+    """
+    facts = {
         "campaign": campaign,
         "edition": edition,
         "fingerprint": fingerprint,
@@ -110,6 +114,7 @@ def status(
         "states": {state.value: number for state, number in counts.items()},
         "next": next_step,
     }
+    return {**facts, "bounced": dict(bounced)} if bounced else facts
 
 
 def groups(records: Iterable[Record]) -> list[tuple[tuple[State, int | None, str], int]]:

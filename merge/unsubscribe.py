@@ -34,8 +34,10 @@ SALT: Final = "mergepost unsubscribe"
 SHORTEST: Final = 16
 """Characters of a secret: what can be guessed lets anybody unsubscribe everybody."""
 
+TOKEN: Final = re.compile(r"[A-Za-z0-9_.-]{40,600}")
+"""What may be a token."""
+
 _KEYS: dict[str, Kinds] = {"url": (str,), "mailto": (str,), "secret": (dict, str)}
-_TOKEN = re.compile(r"[A-Za-z0-9_.-]{40,600}")
 _URL = re.compile(r"https?://[!-;=?-~]+", re.IGNORECASE)
 _HINT = '[unsubscribe]\nurl = "https://club.example/unsubscribe"\nsecret = {env = "UNSUBSCRIBE_SECRET"}'
 
@@ -158,7 +160,7 @@ class Tokens:
 
     def addresses(self, text: str) -> Iterator[str]:
         """Yield the addresses whose tokens stand in a text, such as the subject of a mail."""
-        for token in _TOKEN.findall(text):
+        for token in TOKEN.findall(text):
             if address := self.address(token.strip(".")) or self.address(token):
                 yield address
 

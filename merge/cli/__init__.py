@@ -6,6 +6,7 @@ screen      how each of them ends: its console, its errors, its exit code
 before      init, check, preview, test
 sending     send, status
 server      doctor
+after       bounces
 """
 
 from merge.cli.commands import app, main

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import typer
 
+from merge.cli.after import bounces
 from merge.cli.before import check, init, preview, rehearse
 from merge.cli.sending import send, status
 from merge.cli.server import doctor
@@ -72,4 +73,5 @@ app.command()(preview)
 app.command("test")(rehearse)
 app.command()(send)
 app.command()(status)
+app.command()(bounces)
 app.command()(doctor)

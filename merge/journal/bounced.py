@@ -84,6 +84,11 @@ class Bounces:
             found.setdefault(sent.to.casefold(), []).append(sent)
         return found
 
+    def first_sending(self) -> float | None:
+        """Return when the first letter of any edition was tried, in seconds since the epoch."""
+        found: float | None = self._database.one("SELECT min(first) FROM rows")[0]
+        return found
+
     def known(self, reports: Iterable[str]) -> set[str]:
         """Return those of the reports that are on record."""
         return {report for batch in _batches(reports) for (report,) in self._ask(_KNOWN, batch)}

@@ -11,6 +11,12 @@ from merge.words import column, count, moment, plain
 
 _SHOWN_ROWS = 10
 _SHOWN_PER_CODE = 5
+_CAME_BACK = {
+    "complaint": "called spam",
+    "unsubscribed": "unsubscribed",
+    "hard": "bounced for good",
+    "soft": "bounced for now",
+}
 
 
 def status(
@@ -22,6 +28,9 @@ def status(
         f"{plain(facts['campaign'])}, edition {plain(facts['edition'])}, fingerprint {facts['fingerprint']}",
         f"  {count(facts['total'], 'row')}: {counts(states)}",
     ]
+    if bounced := facts.get("bounced"):
+        kinds = ", ".join(f"{number:,} {_CAME_BACK[kind]}" for kind, number in bounced.items())
+        lines.append(f"  of those sent, came back: {kinds}")
     if full:
         lines += [_trouble(record, list_name, now) for record in troubles]
     else:

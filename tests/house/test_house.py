@@ -125,6 +125,9 @@ ONLY = {
     "tenacity": {"smtp.again"},
     "aiosmtpd": {"sandbox"},
     "python_calamine": {"table"},
+    "imaplib": {"bounces"},
+    "flufl": {"bounces"},
+    "itsdangerous": {"unsubscribe"},
 }
 
 
