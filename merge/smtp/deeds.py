@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from merge.model import Delivery
 from merge.smtp.docket import Docket, Phase
 from merge.smtp.steps import (
+    Ask,
     Commit,
     Deadlines,
     Done,
@@ -19,9 +21,10 @@ from merge.smtp.steps import (
     Step,
     Tick,
     Unread,
-    Write,
 )
 from merge.smtp.wire import CHUNK, Broken, Clock, Wire
+
+DONE = Done()
 
 SLICE = 0.25
 """How long, in seconds, a wait may last before an interrupt is seen."""
@@ -48,8 +51,11 @@ class Hands:
         self._docket = docket
         self._record = record
         self._secure = secure
-        self._due: tuple[Step | None, float] = (None, 0.0)
+        self._current: Step | None = None  # the step that `_until` belongs to
+        self._until = 0.0
         self._overdue: Step | None = None
+        self._asked: Ask | None = None  # it is written, its answer is not here yet
+        self._handed = 0  # up to here the bytes of the last write may have left
 
     def do(self, step: Step, wire: Wire, patience: float) -> Event | None:
         """Do one step. None: the patience, or the run, ended first; the step is still to be done."""
@@ -58,14 +64,14 @@ class Hands:
             match step:
                 case Read():
                     event = self._read(wire, step, patience)
+                case Ask():
+                    event = self._ask(wire, step, patience)
+                case Commit():
+                    event = self._commit(wire, step)
                 case Idle():
                     event = self._idle(wire, step, patience)
-                case Write():
-                    event = _waiting(wire) or self._write(wire, step.data, stop_early=step.body)
-                case Commit():
-                    event = _waiting(wire) or self._commit(wire, step)
                 case Refill():
-                    event = Done()
+                    event = DONE
                 case Handshake():
                     event = _waiting(wire) or self._handshake(wire)
         except Broken as broken:
@@ -74,12 +80,12 @@ class Hands:
 
     def _handshake(self, wire: Wire) -> Event:
         self._secure(wire)
-        return Done()
+        return DONE
 
     def _idle(self, wire: Wire, step: Idle, patience: float) -> Event | None:
         if self._docket.pending:
-            return _waiting(wire) or Done()
-        until = self._until(step, step.seconds)
+            return _waiting(wire) or DONE
+        until = self._deadline(step, step.seconds)
         while True:
             if (event := _waiting(wire)) is not None:
                 return event
@@ -92,89 +98,93 @@ class Hands:
             wire.wait(wait)
             patience -= wait
 
-    def _read(self, wire: Wire, step: Read, patience: float) -> Event | None:
-        late = Lost(f"gave no complete answer to {step.stage} in {step.seconds:g} s")
-        until = self._until(step, step.seconds)
-        if self._overdue is step:
-            return late
+    def _read(self, wire: Wire, step: Read, patience: float, *, doubtful: bool = False) -> Event | None:
+        until = self._deadline(step, step.seconds)
+        doubtful = doubtful or self._docket.doubtful
+        if doubtful or self._docket.pending:
+            patience = math.inf  # a row depends on it
+        left = until - self._clock.monotonic()
         data = None
-        while data is None:
-            left = until - self._clock.monotonic()
+        while data is None and self._overdue is not step:
             # What is in doubt is waited for, whoever is in a hurry.
-            wait = left if self._docket.doubtful else min(SLICE, left)
+            wait = left if doubtful else min(SLICE, left)
             if wire.wait(wait):
                 data = wire.receive()
             elif left <= 0:
-                return late
-            elif not self._docket.doubtful:
+                self._overdue = step
+            elif not doubtful:
                 patience -= wait
                 if self._clock.interrupted or patience <= 0:
                     return None
-        if self._clock.monotonic() >= until:
+            left = until - self._clock.monotonic()
+        if data is None:
+            return Lost(f"gave no complete answer to {step.stage} in {step.seconds:g} s")
+        if left <= 0:
             self._overdue = step  # what has come is heard; what has not is too late
         return Done(data) if data else Lost("closed the connection")
 
-    def _commit(self, wire: Wire, step: Commit) -> Event:
+    def _ask(self, wire: Wire, step: Ask, patience: float) -> Event | None:
+        if self._asked is not step:
+            event = _waiting(wire) or self._write(wire, step.data)
+            if event is not DONE:
+                return event
+            self._asked = step
+        return self._read(wire, step.read, patience)
+
+    def _commit(self, wire: Wire, step: Commit) -> Event | None:
+        if step.body and (event := self._write(wire, step.body, stop_early=True)) is not DONE:
+            return event
         self._record([case.delivery for case in step.cases])
         for case in step.cases:
             case.phase = Phase.DOUBTFUL
-        handed = 0
-
-        def handing(end: int) -> None:
-            nonlocal handed
-            handed = end
-
-        # Recording took its time: look again.
-        event = _waiting(wire) or self._write(wire, step.data, handing=handing)
+        self._handed = 0
+        # Whatever came while the body was written, or while recording took its time, comes first.
+        event = _waiting(wire) or self._write(wire, step.data)
         for case, end in zip(step.cases, step.ends, strict=True):
-            if handed < end:
+            if self._handed < end:
                 case.phase = Phase.BEGUN  # its last byte never left this program
-        return event
+        return event if event is not DONE else self._read(wire, step.read, math.inf, doubtful=True)
 
-    def _write(
-        self,
-        wire: Wire,
-        data: bytes,
-        *,
-        stop_early: bool = False,
-        handing: Callable[[int], None] = lambda _: None,
-    ) -> Event:
-        """Write it all, reading meanwhile: two full buffers would wait for each other for ever.
-
-        `handing` is told, before each attempt, up to which offset the bytes may have left after it.
-        """
-        view, done, heard = memoryview(data), 0, bytearray()
-        stalled = self._clock.monotonic() + self._deadlines.block
+    def _write(self, wire: Wire, data: bytes, *, stop_early: bool = False) -> Event:
+        """Write it all. DONE: it is written, and nothing was heard."""
+        size = len(data)
+        self._handed = min(size, CHUNK)
         try:
-            while done < len(view):
-                piece = view[done : done + CHUNK]
-                handing(done + len(piece))
-                taken = wire.send(piece)
+            done = wire.send(data if size <= CHUNK else memoryview(data)[:CHUNK])
+        except Broken as broken:
+            return Lost(broken.message, _rest(wire))
+        return DONE if done == size else self._write_on(wire, memoryview(data), done, stop_early=stop_early)
+
+    def _write_on(self, wire: Wire, data: memoryview, done: int, *, stop_early: bool) -> Event:
+        """Write the rest, reading meanwhile: two full buffers would wait for each other for ever."""
+        heard, stalled = b"", self._clock.monotonic() + self._deadlines.block
+        try:
+            while done < len(data):
+                if (more := wire.receive()) is not None:
+                    heard += more
+                    if not more:
+                        return Lost("closed the connection", heard)
+                    if stop_early:
+                        return Unread(heard)
+                self._handed = min(len(data), done + CHUNK)
+                taken = wire.send(data[done : self._handed])
                 done += taken
-                if done == len(view):
-                    break
                 if taken:
                     stalled = self._clock.monotonic() + self._deadlines.block
                 elif self._clock.monotonic() >= stalled:
                     reason = f"took nothing more of the message for {self._deadlines.block:g} s"
-                    return Lost(reason, bytes(heard))
+                    return Lost(reason, heard)
                 else:
                     wire.wait(SLICE, write=True)
-                if (more := wire.receive()) is not None:
-                    heard += more
-                    if not more:
-                        return Lost("closed the connection", bytes(heard))
-                    if stop_early:
-                        return Unread(bytes(heard))
         except Broken as broken:
-            return Lost(broken.message, bytes(heard) + _rest(wire))
-        return Done(bytes(heard))
+            return Lost(broken.message, heard + _rest(wire))
+        return Done(heard) if heard else DONE
 
-    def _until(self, step: Step, seconds: float) -> float:
+    def _deadline(self, step: Step, seconds: float) -> float:
         """Return the moment at which this step's time is up; the same step keeps its moment."""
-        if self._due[0] is not step:
-            self._due = (step, self._clock.monotonic() + seconds)
-        return self._due[1]
+        if self._current is not step:
+            self._current, self._until = step, self._clock.monotonic() + seconds
+        return self._until
 
 
 def _waiting(wire: Wire) -> Event | None:

@@ -20,7 +20,7 @@ from merge.smtp.docket import Docket
 from merge.smtp.line import WINDOWED, Habits, Line, Over
 from merge.smtp.meaning import NOOP, Run
 from merge.smtp.opening import Terms
-from merge.smtp.steps import Deadlines, Event, Hangup, Idle, Leave, Lost, Refill, Step, Talk, Tick
+from merge.smtp.steps import REFILL, Deadlines, Event, Hangup, Idle, Leave, Lost, Step, Talk, Tick
 
 PING, PINGS = 100.0, 6
 """An idle line gets a NOOP after so many seconds, so many times; then it is closed politely."""
@@ -75,7 +75,7 @@ class Dialogue:
         elif self.line.full:
             raise Over(Hangup(Run.GO_ON, f"has had {self.line.carried} messages on this line"), polite=True)
         elif self._may_window(len(case.delivery.envelope.recipients)):
-            yield Refill()
+            yield REFILL
             yield from window.carry(self.line)
         else:
             yield from letters.carry(self.line, case)

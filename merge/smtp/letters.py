@@ -16,7 +16,7 @@ from merge.smtp.docket import Case, Phase, outcome_of
 from merge.smtp.line import GROUPED, LOCK_STEP, RIDING, Line, Over
 from merge.smtp.meaning import BODY, DATA, END_OF_DATA, MAIL, RCPT, RSET, Run, Verdict
 from merge.smtp.reply import Reply, shorten
-from merge.smtp.steps import Commit, Event, Hangup, Lost, Step, Talk, Unread, Write
+from merge.smtp.steps import REFILL, Commit, Event, Hangup, Step, Talk
 
 CAUTION = 3
 """After so many refused recipients in a row, DATA waits for RCPT's answer: a refusal counts twice otherwise,
@@ -53,16 +53,19 @@ def carry(line: Line, case: Case) -> Talk:
     """Carry this letter, and those whose envelopes may ride behind an end of data."""
     progress = yield from _envelope(line, case)
     while progress == "ready":
-        yield from _body(line, case)
-        follower = _follower(line)
+        rides = line.level == RIDING and not line.full
+        if rides:
+            yield REFILL
+        follower = _next_fit(line) if rides else None
         group = _group(line, follower) if follower else []
-        yield from _commit(line, case, group)
-        reply, verdict, outcome = yield from _answer(line, case)
+        reply = yield from _message(line, case, group)
+        verdict, outcome = _weigh(line, case, reply)
         progress = "settled"
         try:
             if follower:
                 progress = yield from _answers(line, follower, group, behind=True)
-            yield from line.nothing_unread(END_OF_DATA)
+            if line.reader.unread:
+                yield from line.nothing_unread(END_OF_DATA)
         except Over as over:
             if not over.slipped:
                 case.outcome = outcome
@@ -83,9 +86,9 @@ def unfit(line: Line, case: Case) -> bool:
         return True
     if line.size_limit and len(delivery.content) > line.size_limit:
         reason = f"the message has {len(delivery.content)} bytes, the server takes {line.size_limit}"
-    elif delivery.envelope.needs_smtputf8 and "SMTPUTF8" not in line.extensions:
+    elif "SMTPUTF8" not in line.extensions and delivery.envelope.needs_smtputf8:
         reason = "the address goes beyond ASCII, and the server does not offer SMTPUTF8"
-    elif not delivery.content.isascii() and "8BITMIME" not in line.extensions:
+    elif "8BITMIME" not in line.extensions and not delivery.content.isascii():
         reason = "the message holds 8-bit bytes, and the server does not offer 8BITMIME"
     if reason:
         case.outcome = Outcome(delivery.key, delivery.row, State.FAILED, MAIL, reply=reason)
@@ -95,10 +98,8 @@ def unfit(line: Line, case: Case) -> bool:
 # The envelope
 
 
-def _follower(line: Line) -> Case | None:
-    """Return the letter whose envelope may ride behind the end of data, if there is one."""
-    if line.level != RIDING or line.full:
-        return None
+def _next_fit(line: Line) -> Case | None:
+    """Return the next letter that the server can take, if there is one; settle those that it cannot."""
     while (case := line.docket.next()) and unfit(line, case):
         pass
     return case
@@ -126,14 +127,12 @@ def _envelope(line: Line, case: Case) -> Generator[Step, Event, Progress]:
         progress = yield from _answers(line, case, group, one_by_one=True)
         return (yield from _further(line, case, progress))
     try:
-        yield from line.write(MAIL, b"".join(said.data for said in group))
+        yield from line.say(MAIL, b"".join([said.data for said in group]))
         progress = yield from _answers(line, case, group)
     except Over as over:
         if line.habits.grouped or over.told or over.hangup.run is not Run.RECONNECT:
             raise
-        line.habits.level = (
-            LOCK_STEP  # the first group ever, and the line is gone: some servers say no like that
-        )
+        line.fall(LOCK_STEP)  # the first group ever, and the line is gone: some servers say no like that
         raise Over(Hangup(Run.GO_ON, over.hangup.reason), slipped=over.slipped) from None
     line.habits.grouped = True
     return (yield from _further(line, case, progress))
@@ -156,20 +155,30 @@ def _answers(
 
     `behind`: the group rode behind an end of data. `one_by_one`: nothing of it was said yet.
     """
+    if not one_by_one and line.reader.agrees(len(group), go_ahead=group[-1].stage == DATA):
+        line.carried += 1
+        return _accepted(line, go_ahead=group[-1].stage == DATA)
     heard = _Heard(line, case, group, behind=behind, grouped=not one_by_one)
     for said in group:
         if one_by_one:
             if heard.pointless(said):
                 break
-            yield from line.write(said.stage, said.data)
+            yield from line.say(said.stage, said.data)
         try:
-            reply = yield from line.hear(said.stage)
+            reply = line.reader.at_hand() or (yield from line.hear(said.stage))
         except Over as over:
             if not over.slipped:
                 heard.cut_short()
             raise
         heard.take(said, reply)
     return heard.weigh()
+
+
+def _accepted(line: Line, *, go_ahead: bool) -> Progress:
+    """Note that nothing of an envelope was refused."""
+    line.stale = line.adapting = False
+    line.habits.refusals = 0
+    return "ready" if go_ahead else "data next"
 
 
 @dataclass(slots=True)
@@ -209,9 +218,7 @@ class _Heard:
         """Decide what all the answers come to."""
         line = self.line
         if not self.refusals:
-            line.stale = line.adapting = False
-            line.habits.refusals = 0
-            return "ready" if self.go_ahead else "data next"
+            return _accepted(line, go_ahead=self.go_ahead)
         line.stale = True
         first = self.refusals[0]
         if self._lower(first):
@@ -257,10 +264,7 @@ class _Heard:
         """Whether the grouping was refused, not the letter; then the level falls (RFC 2920 is not kept)."""
         if not self.grouped or first.reply.code not in _NOT_UNDERSTOOD:
             return False
-        habits = self.line.habits
-        habits.level = min(
-            habits.level, GROUPED if self.behind and first.said is self.group[0] else LOCK_STEP
-        )
+        self.line.fall(GROUPED if self.behind and first.said is self.group[0] else LOCK_STEP)
         self.line.adapting = True
         return True
 
@@ -268,27 +272,24 @@ class _Heard:
 # The message
 
 
-def _body(line: Line, case: Case) -> Talk:
-    """Write the message without its end: whatever breaks here leaves nothing in doubt."""
+def _message(line: Line, case: Case, group: Sequence[Said]) -> Generator[Step, Event, Reply]:
+    """Write a message, and its end once it is on record, and the group that rides behind; hear of it.
+
+    Until the end is written, whatever breaks leaves nothing in doubt.
+    """
     if line.reader.unread:
         yield from _early(line, case)
-    event = yield Write(command.stuff(case.delivery.content), body=True)
-    yield from _spoken_over(line, case, event)
+    body = command.stuff(case.delivery.content)
+    data = command.END_OF_DATA + b"".join([said.data for said in group])
+    event = yield Commit((case,), body, data, (len(command.END_OF_DATA),), line.awaiting(END_OF_DATA))
+    line.take(event)
+    if case.phase is not Phase.DOUBTFUL:
+        yield from _early(line, case)
+    return line.reader.at_hand() or (yield from line.hear(END_OF_DATA))
 
 
-def _commit(line: Line, case: Case, group: Sequence[Said]) -> Talk:
-    """Write the end of a message, and the group that rides behind it, once it is on record."""
-    data = command.END_OF_DATA + b"".join(said.data for said in group)
-    event = yield Commit((case,), data, (len(command.END_OF_DATA),))
-    if case.phase is Phase.DOUBTFUL:
-        line.take(event)
-    else:
-        yield from _spoken_over(line, case, event)
-
-
-def _answer(line: Line, case: Case) -> Generator[Step, Event, tuple[Reply, Verdict, Outcome]]:
-    """Hear what became of a message whose end was written. Anything but a verdict raises Over, slipped."""
-    reply = yield from line.hear(END_OF_DATA)
+def _weigh(line: Line, case: Case, reply: Reply) -> tuple[Verdict, Outcome]:
+    """Return what the answer to a message's end comes to. Raises Over if it is none, or ends the line."""
     verdict = meaning.judge(END_OF_DATA, reply)
     if verdict is None or verdict.row is None:
         line.slip(END_OF_DATA, f"answered {END_OF_DATA} with {reply}")
@@ -296,14 +297,7 @@ def _answer(line: Line, case: Case) -> Generator[Step, Event, tuple[Reply, Verdi
     if reply.closing:
         case.outcome = outcome
         line.answered_badly(END_OF_DATA, reply, verdict)
-    return reply, verdict, outcome
-
-
-def _spoken_over(line: Line, case: Case, event: Event) -> Talk:
-    """Go on only if the server kept silent while the message was written."""
-    if isinstance(event, Unread | Lost):
-        line.take(event)
-        yield from _early(line, case)
+    return verdict, outcome
 
 
 def _early(line: Line, case: Case) -> Talk:

@@ -14,7 +14,7 @@ from merge.smtp import command, meaning
 from merge.smtp.docket import Docket
 from merge.smtp.meaning import AFTERWARDS, AUTH, BANNER, EHLO, HELO, QUIT, STARTTLS, Run, Verdict
 from merge.smtp.reply import Garbled, Reply, ReplyReader
-from merge.smtp.steps import Deadlines, Done, Event, Hangup, Lost, Read, Step, Talk, Unread, Write
+from merge.smtp.steps import Ask, Deadlines, Done, Event, Hangup, Lost, Read, Step, Talk, Unread
 
 LOCK_STEP, GROUPED, RIDING, WINDOWED = 0, 1, 2, 3
 """The levels: one command, an envelope, an envelope behind a final dot, a window of messages in one write."""
@@ -64,9 +64,10 @@ class Over(Exception):  # noqa: N818 - the end of a line is no error of the prog
 class Line:
     """One connection, as far as both sides have come on it.
 
-    `extensions` are the server's (keyword -> parameters), read anew after TLS; `carried` counts the messages
-    it took an envelope for; `stale`: a transaction was left open, so RSET comes before the next MAIL;
-    `adapting`: the level has just fallen, so losing the line is no surprise.
+    `extensions` are the server's (keyword -> parameters), read anew after TLS; `size_limit` is the largest
+    message that it takes, in bytes (RFC 1870; 0: it does not say). `level` is how much goes in one write.
+    `carried` counts the messages it took an envelope for; `stale`: a transaction was left open, so RSET comes
+    before the next MAIL; `adapting`: the level has just fallen, so losing the line is no surprise.
     """
 
     docket: Docket
@@ -75,26 +76,32 @@ class Line:
     reader: ReplyReader = field(default_factory=ReplyReader)
     banner: str = ""
     extensions: Mapping[str, str] = field(default_factory=dict)
+    size_limit: int = 0
+    level: int = LOCK_STEP
     mechanism: str = ""
     carried: int = 0
     stale: bool = False
     adapting: bool = False
     _lost: str = ""
+    _awaited: Read | None = None
 
-    @property
-    def level(self) -> int:
-        """How much goes in one write on this line."""
-        if "PIPELINING" not in self.extensions:
-            return LOCK_STEP
-        if self.habits.window and self.habits.level == RIDING and "CHUNKING" in self.extensions:
-            return WINDOWED
-        return self.habits.level
+    def learn(self, extensions: Mapping[str, str]) -> None:
+        """Keep what the server offers, in place of what it offered before."""
+        size = extensions.get("SIZE", "").partition(" ")[0]
+        self.extensions = extensions
+        self.size_limit = int(size) if size.isascii() and size.isdecimal() else 0
+        self._choose()
 
-    @property
-    def size_limit(self) -> int:
-        """The largest message that the server takes, in bytes (RFC 1870); 0: it does not say."""
-        size = self.extensions.get("SIZE", "").partition(" ")[0]
-        return int(size) if size.isascii() and size.isdecimal() else 0
+    def fall(self, level: int) -> None:
+        """Put no more in one write than that, from now on."""
+        self.habits.level = min(self.habits.level, level)
+        self.habits.window = 0
+        self._choose()
+
+    def _choose(self) -> None:
+        self.level = self.habits.level if "PIPELINING" in self.extensions else LOCK_STEP
+        if self.level == RIDING and self.habits.window and "CHUNKING" in self.extensions:
+            self.level = WINDOWED
 
     @property
     def full(self) -> bool:
@@ -103,28 +110,37 @@ class Line:
 
     def ask(self, stage: str, data: bytes) -> Generator[Step, Event, Reply]:
         """Say it, and return the answer."""
-        yield from self.write(stage, data)
-        return (yield from self.hear(stage))
+        yield from self.say(stage, data)
+        return self.reader.at_hand() or (yield from self.hear(stage))
 
-    def write(self, stage: str, data: bytes) -> Talk:
-        """Say it; whatever was heard before, unasked, ends the line."""
+    def say(self, stage: str, data: bytes) -> Talk:
+        """Say it, and wait for the first bytes of an answer; whatever was heard unasked ends the line."""
         if self.reader.unread:
             yield from self.nothing_unread(stage)
-        event = yield Write(data)
+        event = yield Ask(data, self.awaiting(stage))
         self.take(event)
         if isinstance(event, Unread):
             yield from self.nothing_unread(stage)
 
+    def awaiting(self, stage: str) -> Read:
+        """Return how to wait for the next reply, which `hear` will go on with."""
+        self._awaited = Read(stage, self.deadlines.of(stage))
+        return self._awaited
+
     def take(self, event: Event) -> None:
         """Keep what was heard. A line that broke under a write may still hold an answer: it is read first."""
-        if isinstance(event, Lost):
-            self._lost = event.reason
-        if isinstance(event, Done | Lost | Unread):
-            self.reader.feed(event.heard)
+        match event:
+            case Done(heard) | Unread(heard):
+                self.reader.feed(heard)
+            case Lost(reason, heard):
+                self._lost = reason
+                self.reader.feed(heard)
 
     def hear(self, stage: str) -> Generator[Step, Event, Reply]:
         """Return the next reply. Raises Over for an unreadable one, silence, and the end of the line."""
-        read = Read(stage, self.deadlines.of(stage))
+        read, self._awaited = self._awaited, None
+        if read is None or read.stage != stage:
+            read = Read(stage, self.deadlines.of(stage))
         try:
             while (reply := self.reader.next()) is None:
                 if self._lost:
@@ -190,5 +206,4 @@ class Line:
 
     def quit(self) -> Talk:
         """Take leave; nothing that happens now matters."""
-        if isinstance((yield Write(command.QUIT)), Done):
-            yield Read(QUIT, self.deadlines.of(QUIT))
+        yield Ask(command.QUIT, self.awaiting(QUIT))

@@ -56,11 +56,11 @@ def _greet(line: Line, terms: Terms) -> Talk:
         reply = yield from line.ask(HELO, command.ehlo(terms.ehlo_name, "HELO"))
         if not reply.ok:
             line.answered_badly(HELO, reply)
-        line.extensions = {}
+        line.learn({})
         return
     if not reply.ok:
         line.answered_badly(EHLO, reply)
-    line.extensions = _extensions(reply)
+    line.learn(_extensions(reply))
 
 
 def _secure(line: Line) -> Talk:
@@ -77,7 +77,7 @@ def _secure(line: Line) -> Talk:
         line.answered_badly(STARTTLS, reply, verdict, polite=True)
     # What stands in plain text before TLS must never be taken for an answer given under it (CVE-2011-0411).
     if not line.reader.unread:
-        line.extensions = {}
+        line.learn({})
         event = yield Handshake()
         if isinstance(event, Lost):
             line.end(Run.RECONNECT, event.reason, STARTTLS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from merge.errors import MergeError
 
@@ -48,8 +49,7 @@ class Reply:
     @property
     def enhanced(self) -> str:
         """The enhanced status code (RFC 2034) if its class is that of `code`, else ""."""
-        match = _ENHANCED.match(self.raw[0])
-        return match[1].decode("ascii") if match and int(match[1][:1]) == self.code // 100 else ""
+        return self.words[0]
 
     @property
     def ok(self) -> bool:
@@ -84,9 +84,17 @@ class Reply:
     @property
     def text(self) -> str:
         """What a person may read: one line, without the codes, at most 500 characters."""
-        enhanced = self.enhanced
-        words = [line.removeprefix(enhanced).strip() for line in self.lines]
-        return shorten(" ".join(filter(None, words)))
+        return self.words[1]
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """`enhanced` and `text`."""
+        match = _ENHANCED.match(self.raw[0])
+        enhanced = match[1].decode("ascii") if match and int(match[1][:1]) == self.code // 100 else ""
+        if len(self.raw) == 1:
+            return enhanced, shorten(escape(self.raw[0]).removeprefix(enhanced).strip())
+        lines = [escape(line).removeprefix(enhanced).strip() for line in self.raw]
+        return enhanced, shorten(" ".join(filter(None, lines)))
 
     @property
     def status(self) -> str:
@@ -125,8 +133,25 @@ class ReplyReader:
 
     def feed(self, data: bytes) -> None:
         """Take bytes as they come from the wire."""
-        self._bytes = self._bytes[self._at :] + data
+        self._bytes = self._bytes[self._at :] + data if self._at < len(self._bytes) else data
         self._at = 0
+
+    def at_hand(self) -> Reply | None:
+        """Return the next reply if all of it is here, in one line and well-formed; else `next` knows why."""
+        if self._lines or self._garbled or (single := _SINGLE.match(self._bytes, self._at)) is None:
+            return None
+        self._at = single.end()
+        return Reply(int(single[1]), (single[2] or b"",))
+
+    def agrees(self, count: int, *, go_ahead: bool) -> bool:
+        """Use up the next `count` replies if they are all here and say yes, the last by 354 if `go_ahead`.
+
+        Otherwise use up none: each is to be looked at in its place.
+        """
+        if self._lines or self._garbled or not (match := _yes(count, go_ahead).match(self._bytes, self._at)):
+            return False
+        self._at = match.end()
+        return True
 
     def next(self) -> Reply | None:
         """Return the next complete reply, or None until more bytes have come.
@@ -142,9 +167,8 @@ class ReplyReader:
             raise
 
     def _next(self) -> Reply | None:
-        if not self._lines and (single := _SINGLE.match(self._bytes, self._at)):
-            self._at = single.end()
-            return Reply(int(single[1]), (single[2] or b"",))
+        if single := self.at_hand():
+            return single
         while (stop := self._bytes.find(b"\n", self._at) + 1) > 0:
             line, self._at = self._bytes[self._at : stop], stop
             if last := self._line(line):
@@ -174,9 +198,20 @@ class ReplyReader:
         return Reply(int(code), lines)
 
 
+@lru_cache(maxsize=16)
+def _yes(count: int, go_ahead: bool) -> re.Pattern[bytes]:  # noqa: FBT001 - a key of the cache
+    line = rb"(?: [^\r\n]{0,8000})?\r\n"
+    return re.compile(
+        b"(?:2[0-9][0-9]%b){%d}%b" % (line, count - go_ahead, b"354" + line if go_ahead else b"")
+    )
+
+
 def escape(data: bytes) -> str:
     """Return bytes as printable ASCII: nothing in it that a terminal or a table would obey."""
-    return _UNPRINTABLE.sub(lambda match: f"\\x{ord(match[0]):02x}", data.decode("ascii", "backslashreplace"))
+    text = data.decode("ascii", "backslashreplace")
+    if text.isprintable():
+        return text
+    return _UNPRINTABLE.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def excerpt(data: bytes) -> str:

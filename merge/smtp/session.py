@@ -146,11 +146,10 @@ class Session:
     @property
     def room(self) -> int:
         """How many more deliveries may be offered now; none as long as the server wants us slower."""
-        if self._throttle.wait(self._clock.monotonic()):
-            return 0
         if self._throttle.gap:
-            return 0 if len(self._docket) else 1
-        most = {LOCK_STEP: 1, RIDING: 2, WINDOWED: self._habits.window}.get(self.level, 1)
+            return 0 if len(self._docket) or self._throttle.wait(self._clock.monotonic()) else 1
+        level = self.level
+        most = self._habits.window if level == WINDOWED else 2 if level == RIDING else 1
         return max(0, most - len(self._docket))
 
     def offer(self, delivery: Delivery) -> None:
@@ -232,7 +231,7 @@ class Session:
     def _answers_groups(self, line: Line) -> bool:
         """Whether RSET and NOOP in one write get both answers (RFC 2920, 3.1: NOOP comes last)."""
         try:
-            self._conduct(line.write(RSET, command.RSET + command.NOOP))
+            self._conduct(line.say(RSET, command.RSET + command.NOOP))
             return all(self._conduct(line.hear(stage)).ok for stage in (RSET, NOOP))
         except Over:
             self._drop(_INTERRUPTED)
@@ -265,7 +264,8 @@ class Session:
 
     def _collect(self, patience: float) -> Sequence[Outcome]:
         while True:
-            if outcomes := self._docket.known():
+            if self._docket.settled:
+                outcomes = self._docket.known()
                 self._learn(outcomes)
                 return outcomes
             if self._closed is not None:
@@ -279,27 +279,29 @@ class Session:
                 if not self._reopen():
                     return ()
                 continue
-            step = self._dialogue.step
-            if isinstance(step, Hangup):
-                self._hung_up(step)
-            elif (event := self._perform(step, self._hurry(step, patience))) is None:
+            if isinstance(self._dialogue.step, Hangup):
+                self._hung_up(self._dialogue.step)
+            elif not self._advance(self._dialogue, patience):
                 return ()
-            else:
-                self._dialogue.resume(event)
+
+    def _advance(self, dialogue: Dialogue, patience: float) -> bool:
+        """Do steps until something is known or the line ends. False: the patience ended first."""
+        docket, clock = self._docket, self._clock
+        while not isinstance(step := dialogue.step, Hangup):
+            if (event := self._perform(step, patience if dialogue.opened else math.inf)) is None:
+                return False
+            dialogue.resume(event)
+            if docket.settled or clock.interrupted:
+                break
+        return True
 
     def _learn(self, outcomes: Sequence[Outcome]) -> None:
         """Draw from outcomes what they say of the line and of the pace."""
-        self._answered |= any(outcome.state is not State.UNCERTAIN for outcome in outcomes)
         for outcome in outcomes:
-            if outcome.state is State.SENT:
+            if outcome.state is not State.UNCERTAIN:
+                self._answered = True
+            if self._throttle.gap and outcome.state is State.SENT:
                 self._throttle.accepted()
-
-    def _hurry(self, step: Step, patience: float) -> float:
-        """Return how long a step may last: the caller's patience counts only where no row depends on it."""
-        if isinstance(step, Idle):
-            return patience
-        opened = self._dialogue is not None and self._dialogue.opened
-        return math.inf if self._docket.pending or not opened else patience
 
     def _perform(self, step: Step, patience: float) -> Event | None:
         """Do one step. None: the patience, or the run, ended first; the step is still to be done."""

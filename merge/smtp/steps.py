@@ -53,31 +53,34 @@ class Deadlines:
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
-    """Write all of it, unless something unread has arrived. `body`: stop as soon as something arrives."""
-
-    data: bytes
-    body: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """Record these cases as committing, then write.
-
-    `ends` are the offsets in `data` after which each case may count as accepted.
-    """
-
-    cases: tuple[Case, ...]
-    data: bytes
-    ends: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Read:
     """Wait for bytes. The same object again means: the same reply, the same deadline."""
 
     stage: str
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Write all of it, unless something unread has arrived; then read. The same object again: only read."""
+
+    data: bytes
+    read: Read
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Write `body` unless something arrives meanwhile, record the cases as committing, write `data`, read.
+
+    `body` holds nothing that could end a message. `ends` are the offsets in `data` after which each case may
+    count as accepted.
+    """
+
+    cases: tuple[Case, ...]
+    body: bytes
+    data: bytes
+    ends: tuple[int, ...]
+    read: Read
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,9 @@ class Refill:
     """Take what else is offered: what comes next depends on how much there is."""
 
 
+REFILL = Refill()
+
+
 @dataclass(frozen=True, slots=True)
 class Hangup:
     """Close the line. `run` says what then; GO_ON means: take another at once, nothing was lost.
@@ -114,7 +120,7 @@ class Hangup:
     slow: bool = False
 
 
-Step: TypeAlias = Write | Commit | Read | Handshake | Idle | Refill | Hangup
+Step: TypeAlias = Ask | Commit | Read | Handshake | Idle | Refill | Hangup
 
 # What came of it.
 

@@ -13,7 +13,7 @@ from merge.model import Outcome, State
 from merge.smtp import command, meaning
 from merge.smtp.docket import Case, Phase, outcome_of
 from merge.smtp.letters import unfit
-from merge.smtp.line import Line, Over
+from merge.smtp.line import RIDING, Line, Over
 from merge.smtp.meaning import END_OF_DATA, MAIL, RCPT, RSET, Run, Verdict
 from merge.smtp.reply import Reply
 from merge.smtp.steps import Commit, Event, Hangup, Lost, Step, Talk
@@ -38,7 +38,7 @@ def carry(line: Line) -> Talk:
         data += command.rcpt(delivery.envelope.recipients[0])
         data += command.bdat(len(delivery.content)) + delivery.content
         ends.append(len(data))
-    event = yield Commit(tuple(cases), bytes(data), tuple(ends))
+    event = yield Commit(tuple(cases), b"", bytes(data), tuple(ends), line.awaiting(RSET))
     line.take(event)
     if not line.docket.doubtful:
         if isinstance(event, Lost):
@@ -79,7 +79,7 @@ def _answers(line: Line, cases: Sequence[Case]) -> Talk:
                 ends.append((stage, reply, verdict))
         yield from line.nothing_unread(END_OF_DATA)
     except Over as over:
-        line.habits.window = 0
+        line.fall(RIDING)
         if not over.slipped:
             _settle(results)
         raise

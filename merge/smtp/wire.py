@@ -11,12 +11,15 @@ import ipaddress
 import select
 import socket
 import ssl
-from typing import Any, Final, Protocol
+from collections.abc import Callable
+from typing import Any, Final, Protocol, TypeAlias
 
 from merge.errors import CarrierError, ConfigError, MergeError
 
 CHUNK: Final = 64 * 1024
 """Bytes that are handed over, or taken, at once."""
+
+Watch: TypeAlias = Callable[[float], object]
 
 _SLICE = 0.25
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
@@ -109,7 +112,10 @@ class Wire:
         self._security: Security | None = None
         self._secure = False  # the handshake is done
         self._wants_read = False
-        self._polls: dict[int, select.poll] = {}
+        self._heard = False  # something arrived since the last write
+        self._arrived: Watch = _never
+        self._writable: Watch = _never
+        self._either: Watch = _never
 
     # Making it
 
@@ -142,14 +148,16 @@ class Wire:
 
     def _reach(self, family: int, kind: int, protocol: int, address: tuple[Any, ...], seconds: float) -> None:
         line = self._socket = socket.socket(family, kind, protocol)
-        self._polls.clear()
+        self._arrived = _watching(line, read=True)
+        self._writable = _watching(line, write=True)
+        self._either = _watching(line, read=True, write=True)
         line.setblocking(False)
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             line.connect(address)
         except (BlockingIOError, InterruptedError):
             until = self._clock.monotonic() + seconds
-            while not self._ready(write=True, seconds=min(_SLICE, until - self._clock.monotonic())):
+            while not self._writable(1000 * max(0.0, min(_SLICE, until - self._clock.monotonic()))):
                 if self._clock.interrupted:
                     raise TimeoutError("interrupted") from None
                 if self._clock.monotonic() >= until:
@@ -170,13 +178,14 @@ class Wire:
                 try:
                     line.do_handshake()
                 except ssl.SSLWantReadError:
-                    ready = self._ready(read=True, seconds=until - self._clock.monotonic())
+                    watch = self._arrived
                 except ssl.SSLWantWriteError:
-                    ready = self._ready(write=True, seconds=until - self._clock.monotonic())
+                    watch = self._writable
                 else:
                     self._secure = True
                     return
-                if not ready or self._clock.monotonic() >= until:
+                left = until - self._clock.monotonic()
+                if left <= 0 or not watch(left * 1000):
                     raise Broken(f"did not finish the TLS handshake in {seconds:g} s")
         except ssl.SSLCertVerificationError as error:
             raise CarrierError(
@@ -190,9 +199,10 @@ class Wire:
 
     # Using it
 
-    def send(self, data: memoryview) -> int:
+    def send(self, data: bytes | memoryview) -> int:
         """Hand over what the line takes now, perhaps nothing. Returns how many bytes. Raises Broken."""
-        line = self._open()
+        line = self._socket or self._open()
+        self._heard = False
         try:
             return line.send(data)
         except ssl.SSLWantReadError:
@@ -205,27 +215,30 @@ class Wire:
 
     def receive(self) -> bytes | None:
         """Return what has arrived; None if nothing has, b"" if the server has closed. Raises Broken."""
-        line = self._open()
+        line = self._socket or self._open()
         self._wants_read = False
         try:
-            return line.recv(CHUNK)
+            data = line.recv(CHUNK)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b""
         except OSError as error:
             raise Broken(f"broke the connection ({_words(error)})") from None
+        self._heard = True
+        return data
 
     def wait(self, seconds: float, *, write: bool = False) -> bool:
         """Wait until something has arrived or, with `write`, the line takes more. False: it was in vain."""
-        line = self._open()
-        if isinstance(line, ssl.SSLSocket) and line.pending():
+        line = self._socket or self._open()
+        if self._secure and isinstance(line, ssl.SSLSocket) and line.pending():
             return True
-        if (
-            _QUICKACK is not None and seconds > 0
-        ):  # a server may wait for our ACK, 40 ms late, before it says more
+        if self._heard and _QUICKACK is not None and seconds > 0:
+            # A piece of an answer is here. Nagle's algorithm may hold back the rest until it is acknowledged,
+            # which the system puts off by 40 ms as long as this side has nothing to say.
             line.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-        return self._ready(read=True, write=write and not self._wants_read, seconds=seconds)
+        watch = self._either if write and not self._wants_read else self._arrived
+        return bool(watch(seconds * 1000 if seconds > 0 else 0))
 
     def close(self) -> None:
         """Close without a word. A TLS session is kept for the next line."""
@@ -277,20 +290,24 @@ class Wire:
             raise Broken("closed the connection")
         return self._socket
 
-    def _ready(self, *, read: bool = False, write: bool = False, seconds: float) -> bool:
-        line = self._open()
-        seconds = max(0.0, seconds)
-        if not hasattr(select, "poll"):  # Windows
-            readable, writable, failed = select.select(
-                [line] if read else [], [line] if write else [], [line], seconds
-            )
-            return bool(readable or writable or failed)
-        wanted = (select.POLLIN if read else 0) | (select.POLLOUT if write else 0)
-        poll = self._polls.get(wanted)
-        if poll is None:
-            poll = self._polls[wanted] = select.poll()
-            poll.register(line, wanted)
-        return bool(poll.poll(seconds * 1000))
+
+def _never(_: float) -> bool:
+    return False
+
+
+def _watching(line: socket.socket, *, read: bool = False, write: bool = False) -> Watch:
+    """Return what waits, for so many milliseconds, and says whether something is ready."""
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(line, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
+        return poll.poll
+
+    def watch(milliseconds: float) -> bool:  # Windows
+        return any(
+            select.select([line] if read else [], [line] if write else [], [line], milliseconds / 1000)
+        )
+
+    return watch
 
 
 def _words(error: OSError) -> str:

@@ -21,6 +21,7 @@ from merge.smtp.line import Habits
 from merge.smtp.meaning import Run
 from merge.smtp.opening import Terms
 from merge.smtp.steps import (
+    Ask,
     Commit,
     Deadlines,
     Done,
@@ -32,7 +33,6 @@ from merge.smtp.steps import (
     Read,
     Refill,
     Unread,
-    Write,
 )
 
 LOOPBACK = "127.0.0.1"
@@ -190,17 +190,22 @@ def converse(  # noqa: C901, PLR0912 - one branch a kind of step
                 event = Done()
             case Handshake():
                 event = peer.event() or Done()
-            case Write() | Commit():
+            case Ask():
                 event = peer.event()
-                if event is None and isinstance(step, Commit):
+                if event is None:
+                    peer.say(step.data)
+                    event = peer.read(step.read.stage)
+            case Commit():
+                event = peer.event()
+                if event is None and step.body:
+                    peer.say(step.body)
+                    event = peer.event()
+                if event is None:
                     for case in step.cases:
                         result.committed.append(case.delivery.row)
                         case.phase = Phase.DOUBTFUL
-                if event is None:
                     peer.say(step.data)
-                    event = Done()
-                    if isinstance(step, Write) and step.body and (early := peer.event()):
-                        event = early
+                    event = peer.read(step.read.stage)
         assert event is not None
         dialogue.resume(event)
     raise AssertionError("the conversation has no end")

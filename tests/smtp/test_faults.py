@@ -18,7 +18,7 @@ from sending import QUICK, account, send
 
 from merge.errors import AddressError, CarrierError, ConfigError, JournalError, SealError
 from merge.smtp.session import Account, Session
-from merge.smtp.steps import Deadlines, Unread, Write
+from merge.smtp.steps import Ask, Deadlines, Read, Unread
 from merge.smtp.throttle import Throttle
 
 PIPES = ("PIPELINING",)
@@ -649,7 +649,7 @@ def test_bytes_that_nobody_read_stop_a_write():
         session = Session(account(server), clock=Told(), deadlines=QUICK)
         session._connect()
         time.sleep(0.1)
-        assert session._perform(Write(b"EHLO x\r\n"), 0) == Unread(b"220 hi\r\n")
+        assert session._perform(Ask(b"EHLO x\r\n", Read("EHLO", 1.0)), 0) == Unread(b"220 hi\r\n")
         session.close()
     assert heard == [b""]
 

@@ -17,7 +17,7 @@ from merge.smtp.docket import Docket, Phase
 from merge.smtp.line import Habits
 from merge.smtp.meaning import Run
 from merge.smtp.opening import Terms
-from merge.smtp.steps import Commit, Done, Handshake, Hangup, Idle, Lost, Read, Refill, Tick, Unread, Write
+from merge.smtp.steps import Ask, Commit, Done, Handshake, Hangup, Idle, Lost, Read, Refill, Tick, Unread
 
 REFUSALS = [
     "421",
@@ -168,35 +168,43 @@ def converse(dialogue: Dialogue, server: Fickle, draw, recorded: list[int]) -> H
                 return Hangup(Run.GO_ON, "is idle")
             dialogue.resume(Done())
         elif isinstance(step, Read):
-            if server.outbox:
-                size = draw(st.integers(1, len(server.outbox)))
-                data, server.outbox = server.outbox[:size], server.outbox[size:]
-                dialogue.resume(Done(data))
-            else:
-                assert server.closed, f"the client waits for an answer to {step.stage} that never comes"
-                dialogue.resume(Lost("closed the connection"))
-        elif isinstance(step, Write | Commit):
-            _write(dialogue, server, step, recorded)
+            dialogue.resume(_read(server, step, draw))
+        elif isinstance(step, Ask | Commit):
+            dialogue.resume(_write(server, step, recorded) or _read(server, step.read, draw))
     raise AssertionError("the conversation has no end")
 
 
-def _write(dialogue: Dialogue, server: Fickle, step: Write | Commit, recorded: list[int]) -> None:
+def _read(server: Fickle, step: Read, draw) -> Done | Lost:
+    if not server.outbox:
+        assert server.closed, f"the client waits for an answer to {step.stage} that never comes"
+        return Lost("closed the connection")
+    size = draw(st.integers(1, len(server.outbox)))
+    data, server.outbox = server.outbox[:size], server.outbox[size:]
+    return Done(data)
+
+
+def _write(server: Fickle, step: Ask | Commit, recorded: list[int]) -> Unread | Lost | None:
+    if isinstance(step, Commit) and step.body:
+        _hear(server, step.body)
     if server.outbox:
         data, server.outbox = server.outbox, b""
-        dialogue.resume(Unread(data))
-        return
+        return Unread(data)
     if server.closed:
-        dialogue.resume(Lost("closed the connection"))
-        return
-    taken = len(server.book.accepted)
-    if isinstance(step, Commit):
-        for case in step.cases:
-            recorded.append(case.delivery.row)
-            case.phase = Phase.DOUBTFUL
+        return Lost("closed the connection")
+    if isinstance(step, Ask):
+        _hear(server, step.data)
+        return None
+    for case in step.cases:
+        recorded.append(case.delivery.row)
+        case.phase = Phase.DOUBTFUL
     server.hear(step.data)
-    if isinstance(step, Write):
-        assert len(server.book.accepted) == taken, "a message was accepted without being on record"
-    dialogue.resume(Done())
+    return None
+
+
+def _hear(server: Fickle, data: bytes) -> None:
+    taken = len(server.book.accepted)
+    server.hear(data)
+    assert len(server.book.accepted) == taken, "a message was accepted without being on record"
 
 
 @settings(
