@@ -60,9 +60,11 @@ _ACCOUNT_KEYS: dict[str, Kinds] = {
     **dict.fromkeys(LOCAL_KINDS, (str,)),
 }
 _OF_THE_HOST = (
-    "provider", "port", "region", "security", "oauth", *WEB_KEYS, *LOCAL_KINDS,
-)  # fmt: skip
-"""What an account says of its host: of no use, or a danger, with another one."""
+    *("provider", "port", "region", "security", "oauth", "password", "password_command"),
+    *WEB_KEYS,
+    *LOCAL_KINDS,
+)
+"""What an account says of its host: of no use, or a danger, with another one. No secret goes elsewhere."""
 
 _OAUTH_KEYS: dict[str, Kinds] = {
     "client_id": (str,),
@@ -84,9 +86,9 @@ def read_account(
 
     `named` is a table of accounts.toml, or the account itself as it stands in `file`.
 
-    MERGEPOST_HOST, _PORT, _SECURITY, _USER and _PASSWORD override it. Returns None where neither the
-    campaign, nor accounts.toml, nor the environment has one. Raises ConfigError when one is named that
-    is not there or cannot be followed.
+    MERGEPOST_HOST, _PORT, _SECURITY, _USER and _PASSWORD override it; with another host than its own, an
+    account's password is not used. Returns None where neither the campaign, nor accounts.toml, nor the
+    environment has one. Raises ConfigError when one is named that is not there or cannot be followed.
     """
     overrides = {
         key: environ[name]
@@ -99,7 +101,7 @@ def read_account(
         name, table, check = "account", dict(named), file
     elif named or not overrides.get("host"):
         name, table, check = _named_account(named)
-    if overrides.get("host") and overrides["host"] != table.get("host"):
+    if overrides.get("host") and not _is_its_host(overrides["host"], table):
         table = {key: value for key, value in table.items() if key not in _OF_THE_HOST}
     table |= overrides
     if "port" in overrides:
@@ -118,6 +120,20 @@ def read_account(
     if environ.get("MERGEPOST_PASSWORD"):
         account = replace(account, secret=SecretReference("env", "MERGEPOST_PASSWORD"))
     return account
+
+
+def _is_its_host(host: str, table: Mapping[str, Any]) -> bool:
+    """Whether a host is the one that an account means, or the account names none and waits for one."""
+    host = host.lower().rstrip(".")
+    if any(kind in table for kind in LOCAL_KINDS):
+        return False
+    if named := table.get("host"):
+        return bool(host == str(named).lower().rstrip("."))
+    told, user = table.get("provider"), table.get("user")
+    profile = by_name(str(told)) if told else by_domain(str(user or ""))
+    if profile is None:
+        return not told
+    return host == profile.host or by_host(host) is profile
 
 
 def accounts_path() -> Path:

@@ -322,3 +322,13 @@ def test_without_its_library_the_command_names_the_extra(folder, monkeypatch):
     with pytest.raises(ConfigError) as refused:
         Campaign.load(folder).findings()
     assert refused.value.hint == 'pip install "mergepost[dkim]"'
+
+
+def test_a_web_api_signs_itself_and_takes_no_signature_of_ours(folder):
+    account = '[account]\nprovider = "sendgrid-api"\npassword = {env = "KEY"}\n'
+    (folder / "campaign.toml").write_text(START + TABLE + account, "utf-8")
+    run = subprocess.run(
+        [COMMAND, "send", str(folder), "--dry-run"], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 2
+    assert "a signature cannot go by a web API" in run.stderr
