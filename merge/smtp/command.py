@@ -26,7 +26,7 @@ _UNFIT_NAME = re.compile(r"[^!-~]")
 # Each begins with the character it looks for: then a search runs at the speed of memory.
 _BARE_CR = re.compile(rb"\r(?!\n)")
 _BARE_LF = re.compile(rb"\n(?<!\r\n)")
-_DOTTED = re.compile(rb"\n\.")
+_BARE_LF_OR_DOT = re.compile(rb"\n(?:\.|(?<!\r\n))")
 
 
 def ehlo(name: str, verb: str = "EHLO") -> bytes:
@@ -83,11 +83,12 @@ def path(address: str) -> str:
     return address
 
 
-def check(delivery: Delivery) -> None:
+def check(delivery: Delivery) -> bool:
     """Refuse what must never reach the wire; a delivery made by `seal` passes.
 
-    Raises AddressError for an address that would be more than an address, SealError for content with a bare
-    CR or LF, or an incomplete last line: two servers may disagree on where such a message ends.
+    Return whether a line of the message begins with a dot. Raises AddressError for an address that would be
+    more than an address, SealError for content with a bare CR or LF, or an incomplete last line: two servers
+    may disagree on where such a message ends.
     """
     _mail_from(delivery.envelope.sender)
     if not delivery.envelope.recipients:
@@ -98,8 +99,10 @@ def check(delivery: Delivery) -> None:
     content = delivery.content
     if not content.endswith(b"\r\n"):
         raise SealError(f"the message of row {delivery.row} does not end with a complete line")
-    if _BARE_LF.search(content) or _BARE_CR.search(content):
+    dotted = _BARE_LF_OR_DOT.search(content) is not None
+    if (dotted and _BARE_LF.search(content)) or _BARE_CR.search(content):
         raise SealError(f"the message of row {delivery.row} holds a bare CR or LF")
+    return dotted or content.startswith(b".")
 
 
 def stuff(content: bytes) -> bytes:
@@ -109,4 +112,4 @@ def stuff(content: bytes) -> bytes:
     """
     if content.startswith(b"."):
         content = b"." + content
-    return content.replace(b"\n.", b"\n..") if _DOTTED.search(content) else content
+    return content.replace(b"\n.", b"\n..")

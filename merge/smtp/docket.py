@@ -27,6 +27,7 @@ class Case:
     """One delivery on its way to an outcome."""
 
     delivery: Delivery
+    dotted: bool = True  # a line may begin with a dot
     phase: Phase = Phase.OFFERED
     outcome: Outcome | None = None
 
@@ -56,9 +57,9 @@ class Docket:
     def __len__(self) -> int:
         return len(self._cases)
 
-    def add(self, delivery: Delivery) -> None:
-        """Take a delivery."""
-        self._cases.append(Case(delivery))
+    def add(self, delivery: Delivery, *, dotted: bool = True) -> None:
+        """Take a delivery. `dotted`: a line of it may begin with a dot."""
+        self._cases.append(Case(delivery, dotted))
 
     def next(self) -> Case | None:
         """Return the first case that nothing was said of."""

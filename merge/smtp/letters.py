@@ -38,6 +38,9 @@ class Said:
     address: str = ""
 
 
+_RSET, _DATA = Said(RSET, command.RSET), Said(DATA, command.DATA)
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A command, and the 4xx or 5xx that answered it."""
@@ -109,12 +112,12 @@ def _group(line: Line, case: Case) -> list[Said]:
     """Return what may be said of a letter before anything is heard; the letter is begun."""
     case.phase = Phase.BEGUN
     recipients = case.delivery.envelope.recipients
-    group = [Said(RSET, command.RSET)] if line.stale else []
+    group = [_RSET] if line.stale else []
     group.append(Said(MAIL, command.mail(case.delivery, line.extensions)))
     group += [Said(RCPT, command.rcpt(address), address) for address in recipients]
     # With several recipients, a 354 after a partial refusal would leave only an empty letter to the others.
     if len(recipients) == 1 and line.habits.refusals < CAUTION:
-        group.append(Said(DATA, command.DATA))
+        group.append(_DATA)
     return group
 
 
@@ -141,7 +144,7 @@ def _envelope(line: Line, case: Case) -> Generator[Step, Event, Progress]:
 def _further(line: Line, case: Case, progress: Progress) -> Generator[Step, Event, Progress]:
     """Say what had to wait for the answers to an envelope."""
     if progress == "data next":
-        progress = yield from _answers(line, case, [Said(DATA, command.DATA)], one_by_one=True)
+        progress = yield from _answers(line, case, [_DATA], one_by_one=True)
     if progress == "lone dot":
         # RFC 2920, 3.1: nobody is to receive it, so an empty message ends the state. Its answer is moot.
         yield from line.ask(DATA, command.END_OF_DATA)
@@ -279,7 +282,8 @@ def _message(line: Line, case: Case, group: Sequence[Said]) -> Generator[Step, E
     """
     if line.reader.unread:
         yield from _early(line, case)
-    body = command.stuff(case.delivery.content)
+    content = case.delivery.content
+    body = command.stuff(content) if case.dotted else content
     data = command.END_OF_DATA + b"".join([said.data for said in group])
     event = yield Commit((case,), body, data, (len(command.END_OF_DATA),), line.awaiting(END_OF_DATA))
     line.take(event)

@@ -154,8 +154,7 @@ class Session:
 
     def offer(self, delivery: Delivery) -> None:
         """Take a delivery. Raises AddressError or SealError for what must never reach the wire."""
-        command.check(delivery)
-        self._docket.add(delivery)
+        self._docket.add(delivery, dotted=command.check(delivery))
         self._throttle.offered(self._clock.monotonic())
 
     def collect(self, patience: float) -> Sequence[Outcome]:
@@ -286,9 +285,9 @@ class Session:
 
     def _advance(self, dialogue: Dialogue, patience: float) -> bool:
         """Do steps until something is known or the line ends. False: the patience ended first."""
-        docket, clock = self._docket, self._clock
+        docket, clock, wire = self._docket, self._clock, self._line()
         while not isinstance(step := dialogue.step, Hangup):
-            if (event := self._perform(step, patience if dialogue.opened else math.inf)) is None:
+            if (event := self._hands.do(step, wire, patience if dialogue.opened else math.inf)) is None:
                 return False
             dialogue.resume(event)
             if docket.settled or clock.interrupted:

@@ -177,7 +177,10 @@ def test_dots_are_doubled(content, stuffed):
 @given(st.lists(st.text("a.\r\n", max_size=5), max_size=12))
 def test_stuffed_content_ends_nowhere_and_comes_back(lines):
     content = "\r\n".join(line.replace("\r", "").replace("\n", "") for line in lines).encode() + b"\r\n"
-    command.check(delivery(1, content=content))
+    dotted = command.check(delivery(1, content=content))
+    assert dotted is (command.stuff(content) != content), (
+        "what has no dots need not be stuffed, all else must"
+    )
     wire = command.stuff(content) + command.END_OF_DATA
     body = []
     for line in wire.split(b"\r\n"):  # as RFC 5321, 4.5.2 reads it
@@ -189,11 +192,35 @@ def test_stuffed_content_ends_nowhere_and_comes_back(lines):
 
 
 @pytest.mark.parametrize(
-    "content", [b"a\n", b"a\r", b"a", b"a\r\n\n", b"\ra\r\n", b"a\r\r\n", b"a\n.\r\nb\r\n"]
+    "content",
+    [
+        b"a\n",
+        b"a\r",
+        b"a",
+        b"a\r\n\n",
+        b"\ra\r\n",
+        b"a\r\r\n",
+        b"a\n.\r\nb\r\n",
+        b"a\r\n.b\r\nc\nd\r\n",
+        b"\na\r\n",
+    ],
 )
 def test_bare_line_ends_are_refused(content):
     with pytest.raises(SealError):
         command.check(delivery(1, content=content))
+
+
+@settings(deadline=None)
+@given(st.text("a.\r\n", max_size=12))
+def test_a_message_passes_if_crlf_is_its_only_line_end(text):
+    content = text.encode()
+    fits = content.endswith(b"\r\n") and not content.replace(b"\r\n", b"").strip(b"a.")
+    try:
+        command.check(delivery(1, content=content or b"\n"))
+    except SealError:
+        assert not fits
+    else:
+        assert fits
 
 
 # Logins.
