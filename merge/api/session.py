@@ -25,6 +25,9 @@ _SLICE = 0.25
 _DOUBTS = 3
 """So many times in a row may calls end without a clear answer; then the run stops."""
 
+_REFUSED = 400
+"""From this status on an answer is a refusal, and may come before the call is complete."""
+
 _INTERRUPTED = "the run was interrupted before the answer came"
 
 
@@ -326,10 +329,12 @@ class ApiSession:
             self._put_back(flight.letters)
             self._not_reached(call)
             return
+        self._reached = self._reached or answer is not None
         if answer is None:
             reading = in_doubt(flight.deliveries, call.failure)
+        elif not flight.committed and answer.status < _REFUSED:
+            reading = in_doubt(flight.deliveries, f"answered {answer.status} before the call was complete")
         else:
-            self._reached = True
             reading = self._vendor.read(answer, flight.deliveries, self._clock.now())
         self._known += reading.outcomes
         back = {delivery.key for delivery in reading.back}

@@ -1,7 +1,7 @@
-"""What the tests of web APIs share: the two APIs on loopback, by their published schemas, doing as they are told.
+"""What the tests of web APIs share: the two APIs on loopback, by their published schemas, told what to do.
 
-`Desk` keeps a log of what it accepted. What it does with a call is told by `fates`, a function from the number
-of the call and its letters' recipients to one of FATES.
+`Desk` keeps a log of what it accepted. What it does with a call is told by `fates`, a function from the
+number of the call and its letters' recipients to the name of a fate: a method of the handler.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jsonschema
@@ -369,18 +370,22 @@ class _Handler(BaseHTTPRequestHandler):
     # Writing
 
     def _refuse(
-        self, status: int, words: str, about: str | None = None, headers: dict[str, str] = {}
+        self,
+        status: int,
+        words: str,
+        about: str | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         if self.desk.vendor == "sendgrid":
             self._json(status, {"errors": [{"message": words, "field": about, "help": None}]}, headers)
         else:
             self._json(status, _global("mj-0000", words, status), headers)
 
-    def _json(self, status: int, content: Any, headers: dict[str, str] = {}) -> None:
+    def _json(self, status: int, content: Any, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         body = b"" if content is None else json.dumps(content).encode()
         self._raw(status, body, {"Content-Type": "application/json", **headers})
 
-    def _raw(self, status: int, body: bytes, headers: dict[str, str] = {}) -> None:
+    def _raw(self, status: int, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         head = [f"HTTP/1.1 {status} As told", f"Content-Length: {len(body)}"]
         head += [f"{name}: {value}" for name, value in headers.items()]
         with suppress(OSError):
@@ -398,7 +403,7 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", desk.port), _Handler)
 
     def handle_error(self, *_: Any) -> None:
         """A client that goes away is part of what is tested."""
