@@ -15,6 +15,8 @@ from email.parser import BytesParser, HeaderParser
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+from merge.bounces.phrases import phrases
+
 LARGEST: Final = 256 * 1024
 """Bytes of a mail that are looked at: a report stands before the letter that it returns."""
 
@@ -23,6 +25,7 @@ _MOST_PARTS = 400
 _DEEPEST = 12
 _LONGEST_HEADER = 4_000
 _LONGEST_TEXT = 64 * 1024
+_SCANNED = 16_384
 
 _TYPE = re.compile(rb"\n[ \t]*content-type[ \t]*:", re.IGNORECASE)
 _BORDER = re.compile(rb"\n--")
@@ -51,10 +54,11 @@ class Part:
         return next(self.headers(name), "")
 
     def headers(self, *names: str) -> Iterator[str]:
-        """Yield all headers of these names."""
-        for name in names:
-            for value in self._message.get_all(name, ()):
-                yield _decoded(str(value)[:_LONGEST_HEADER])
+        """Yield all headers of these names, which are in lower case."""
+        for wanted in names:
+            for name, value in self._message.raw_items():
+                if name.lower() == wanted:
+                    yield _decoded(str(value)[:_LONGEST_HEADER])
 
     @property
     def children(self) -> list[Part]:
@@ -86,7 +90,7 @@ class Part:
         children = self._message.get_payload()
         if isinstance(children, list):
             for child in (each for each in children if isinstance(each, Message)):
-                lines += [f"{name}: {value}" for name, value in child.items()]
+                lines += [f"{name}: {value}" for name, value in child.raw_items()]
                 payload = child.get_payload()
                 lines += ["", payload if isinstance(payload, str) else "", ""]
         else:
@@ -159,6 +163,15 @@ def enclosed_headers(part: Part) -> Part | None:
             return part.children[0]
         return Part(HeaderParser(policy=policy.compat32).parsestr(part.text.lstrip()))
     return None
+
+
+def own_words(mail: Mail) -> str:
+    """Return what the server itself wrote: nothing quoted, nothing of the letter that it returns."""
+    texts = [part.text for part in mail.parts() if part.type in ("text/plain", "text/html")]
+    text = next((text for text in texts if text.strip()), "")[:_SCANNED]
+    text = "\n".join(line for line in text.split("\n") if not line.lstrip().startswith((">", "|")))
+    ends = phrases("returned", r"^[\s>*=_|-]*{}\s*$").search(text, 40) if len(text) > 40 else None  # noqa: PLR2004 - a first line may look like one
+    return text[: ends.start()] if ends else text
 
 
 def addresses(text: str) -> list[str]:

@@ -8,34 +8,27 @@ from email import message_from_string, policy
 from email.message import Message
 from typing import Literal
 
-from merge.bounces.dsn import Failure, failure, known_form
-from merge.bounces.mail import Mail, addresses
+from merge.bounces.dsn import NEAR, STATUS, Failure, failure, failure_near, known_form
+from merge.bounces.mail import Mail, addresses, own_words
 from merge.bounces.phrases import phrases
 
-_STATUS = re.compile(
-    r"(?<![\d.])([45])(?:\d\d[ \-]+#?\1\.\d{1,3}\.\d{1,3}"
-    r"|\.\d{1,3}\.\d{1,3}|\d\d(?=[ \-#]))"
-    r"(?![\d.]*\d)"
-)
 _WARNING = re.compile(r"\b(?:warning|delayed|delay|verz.gert|retard)\b", re.IGNORECASE)
-_SCANNED = 16_384
-_NEAR = 600
 
 Verdict = Literal["failed", "delayed"]
 
 
 def looks_like_a_daemon(mail: Mail) -> bool:
     """Whether a mail server seems to have written a mail: no person, and no person's answering machine."""
-    if next(mail.headers("x-failed-recipients"), ""):
+    if mail.header("x-failed-recipients"):
         return True
     path = mail.header("return-path").strip()
-    if path and path not in ("<>", "< >") and not _daemons().match(path.strip("<> ")):
+    from_nobody = not path.strip("<> ")
+    if not from_nobody and (mail.header("in-reply-to") or not _daemons().match(path.strip("<> "))):
         return False
     if phrases("answers", r"^\s*{}\s*(?:\[\d+\])?\s*:").match(mail.header("subject")):
         return False
-    return bool(_daemons().match(mail.sender)) or (
-        bool(phrases("daemon_names").search(mail.header("from").partition("<")[0])) and path == "<>"
-    )
+    named = phrases("daemon_names").search(mail.header("from").partition("<")[0])
+    return bool(_daemons().match(mail.sender)) or (bool(named) and bool(path) and from_nobody)
 
 
 def judgement(mail: Mail) -> tuple[Verdict, list[Failure]] | None:
@@ -55,27 +48,21 @@ def judgement(mail: Mail) -> tuple[Verdict, list[Failure]] | None:
     ]
     temporary, permanent = _by_library(mail, words)
     if not (told or temporary or permanent):
-        found = _STATUS.search(words)
+        found = STATUS.search(words)
         if not (found or phrases("hopeless").search(f"{mail.header('subject')}\n{words}")):
             return None
-        permanent = [known for a in addresses(words) if (known := known_form(a)) and known != mail.sender]
+        ours = {known_form(a) for text in mail.headers("to", "from", "delivered-to") for a in addresses(text)}
+        permanent = [known for a in addresses(words) if (known := known_form(a)) and known not in ours]
         if (found and found[1] == "4") or (not found and phrases("waiting").search(words)):
             temporary, permanent = permanent, []
             if not temporary:
                 return "delayed", []
     if _is_a_warning(mail, words) or (temporary and not permanent and not told):
-        return "delayed", [_near(words, address) for address in temporary or permanent or told]
+        return "delayed", [failure_near(words, address) for address in temporary or permanent or told]
     names = list(dict.fromkeys([*told, *permanent]))
-    return "failed", [_near(words, address) for address in names] or [failure("", (), "", words[:_NEAR])]
-
-
-def own_words(mail: Mail) -> str:
-    """Return what the server itself wrote: nothing quoted, nothing of the letter that it returns."""
-    texts = [part.text for part in mail.parts() if part.type in ("text/plain", "text/html")]
-    text = next((text for text in texts if text.strip()), "")[:_SCANNED]
-    text = "\n".join(line for line in text.split("\n") if not line.lstrip().startswith((">", "|")))
-    ends = phrases("returned", r"^[\s>*=_|-]*{}\s*$").search(text, 40) if len(text) > 40 else None  # noqa: PLR2004 - a first line may look like one
-    return text[: ends.start()] if ends else text
+    return "failed", [failure_near(words, address) for address in names] or [
+        failure("", (), "", words[:NEAR])
+    ]
 
 
 def returned_text(mail: Mail) -> str:
@@ -90,15 +77,6 @@ def _daemons() -> re.Pattern[str]:
 def _is_a_warning(mail: Mail, words: str) -> bool:
     subject = mail.header("subject")
     return bool(_WARNING.search(subject)) and bool(phrases("waiting").search(f"{subject}\n{words}"))
-
-
-def _near(words: str, address: str) -> Failure:
-    """Return the failure of one address with what is said right behind it, or else anywhere."""
-    place = words.lower().find(address.partition("@")[0])
-    near = words[max(place, 0) :][:_NEAR]
-    if place >= 0 and not _STATUS.search(near) and _STATUS.search(words):
-        near = words[: _NEAR * 2]
-    return failure(address, (), "", near)
 
 
 def _by_library(mail: Mail, words: str) -> tuple[list[str], list[str]]:

@@ -1,9 +1,11 @@
-"""What the tests of bounces share: a letter with a known mark, campaigns that sent it, and reports about it."""
+"""What the tests of bounces share: letters with known marks, campaigns that sent them, reports about them."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
+import sqlite3
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +42,7 @@ def letter(
 def sent(
     folder: Path, people: Iterable[str | tuple[str, int]], edition: str = "1", state: State = State.SENT
 ) -> Path:
-    """Make a campaign's folder whose journal has these people as sent; a number says how many got the letter."""
+    """Make a campaign whose journal has these people as sent; a number says how many got the letter."""
     folder.mkdir(parents=True, exist_ok=True)
     clock = TestClock(NOW - 3600)
     rows = [(person, 1) if isinstance(person, str) else person for person in people]
@@ -67,6 +69,8 @@ def sent(
             )
             journal.committing(delivery)
             journal.record(Outcome(to, row, state, "end of data", 250, "2.0.0", "kept"), attempts=1)
+    with contextlib.closing(sqlite3.connect(folder / "journal.db")) as database, database:
+        database.executemany("UPDATE rows SET recipients = ? WHERE key = ?", [(n, to) for to, n in rows])
     return folder
 
 
@@ -81,16 +85,16 @@ def dsn(  # one report, in the shape of RFC 3464
     headers: str = "",
     sender: str = "MAILER-DAEMON@mail.b.example",
     returned: bytes | None = None,
-    extra: str = "",
 ) -> bytes:
     first = f"Original-Recipient: rfc822; {original}\n" if original else ""
     back = letter(to, key=key or to) if returned is None else returned
+    own = hashlib.sha256(repr((to, status, words, action, key, headers, back)).encode()).hexdigest()[:16]
     text = f"""Return-Path: <>
 From: Mail Delivery System <{sender}>
 To: news@{DOMAIN}
 Subject: Undelivered Mail Returned to Sender
 Date: Mon, 23 Nov 2026 15:30:00 +0000
-Message-ID: <{hashlib.sha256((to + status + words + action + extra).encode()).hexdigest()[:16]}@mail.b.example>
+Message-ID: <{own}@mail.b.example>
 Auto-Submitted: auto-replied
 {headers}MIME-Version: 1.0
 Content-Type: multipart/report; report-type=delivery-status; boundary="BB"

@@ -209,15 +209,14 @@ def bounced(name: str, patience: float = 30) -> dict[str, bytes]:
     with sink() as (kept, to), SERVERS[name](to) as port:
         with smtplib.SMTP(LOOPBACK, port, timeout=20) as line:
             for local in REFUSALS:
-                to = f"{local}@x.example"
-                line.sendmail(f"bounces+{mark(to)}@{DOMAIN}", [to], letter(to, key=to))
+                whom = f"{local}@x.example"
+                line.sendmail(f"bounces+{mark(whom)}@{DOMAIN}", [whom], letter(whom, key=whom))
         until = time.monotonic() + patience
-        while len(kept.kept) < len(REFUSALS) and time.monotonic() < until:
+        found: dict[str, bytes] = {}
+        while len(found) < len(REFUSALS) and time.monotonic() < until:
             time.sleep(0.05)
-    found = {}
-    for raw in kept.kept:
-        (whom,) = [local for local in REFUSALS if f"{local}@x.example".encode() in raw]
-        found[whom] = raw
+            for raw in list(kept.kept):
+                found |= {local: raw for local in REFUSALS if mark(f"{local}@x.example").encode() in raw}
     return found
 
 
