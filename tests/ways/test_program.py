@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -286,3 +287,74 @@ def test_a_run_that_is_killed_hands_over_the_whole_letter_or_none(tmp_path):
             break
         time.sleep(0.02)
     assert (tmp_path / "got").read_bytes() == delivery(2).content.replace(b"\r\n", b"\n")
+
+
+# The real one
+
+
+@pytest.fixture
+def postfix(tmp_path: Path) -> Any:
+    """The sendmail program of Postfix with a queue of its own, and what it has put into it."""
+    sendmail = shutil.which("sendmail", path=f"{os.environ['PATH']}:/usr/sbin")
+    postcat = shutil.which("postcat", path=f"{os.environ['PATH']}:/usr/sbin")
+    if not sendmail or not postcat or os.geteuid() != 0:
+        pytest.skip("Postfix is not installed here, or may not be tried by this user")
+    for name in ("etc", "queue", "queue/maildrop", "queue/public", "queue/pid", "data"):
+        (tmp_path / name).mkdir()
+    tmp_path.chmod(0o755)
+    (tmp_path / "etc" / "master.cf").write_text("")
+    (tmp_path / "etc" / "main.cf").write_text(
+        f"""compatibility_level = 3.6
+queue_directory = {tmp_path}/queue
+data_directory = {tmp_path}/data
+command_directory = /usr/sbin
+daemon_directory = /usr/lib/postfix/sbin
+mail_owner = postfix
+setgid_group = postdrop
+myhostname = mail.b.example
+inet_interfaces = 127.0.0.1
+message_size_limit = 20000
+"""
+    )
+
+    def queued() -> list[str]:
+        paths = sorted((tmp_path / "queue" / "maildrop").iterdir())
+        shown = [
+            subprocess.run(
+                [postcat, "-c", tmp_path / "etc", path], capture_output=True, text=True, check=True
+            )
+            for path in paths
+        ]
+        return [one.stdout for one in shown]
+
+    return f"{sendmail} -C {tmp_path / 'etc'}", queued
+
+
+def test_postfix_takes_exactly_the_envelope(postfix):
+    command, queued = postfix
+    way = Program(command.split())
+    one = delivery(2, "-oQ@people.example", bcc=["quiet@people.example"], text="one\n.\ntwo\n")
+    assert hand(way, one).state is S
+    (message,) = queued()
+    assert "sender: news@ada.example" in message
+    recipients = [line.partition(": ")[2] for line in message.splitlines() if line.startswith("recipient: ")]
+    assert recipients == ["-oQ@people.example", "quiet@people.example"]
+    body = message.partition("*** MESSAGE CONTENTS")[2]
+    assert "one\n.\ntwo\n" in body
+    assert "quiet@" not in body
+
+
+def test_postfix_reads_the_recipients_with_t(postfix):
+    command, queued = postfix
+    assert hand(Program(f"{command} -t".split()), delivery(2, cc=["boss@people.example"])).state is S
+    (message,) = queued()
+    recipients = {line.partition(": ")[2] for line in message.splitlines() if line.startswith("recipient: ")}
+    assert recipients == {"r2@people.example", "boss@people.example"}
+
+
+def test_postfix_says_why_it_takes_none(postfix):
+    command, queued = postfix
+    outcome = hand(Program(command.split()), delivery(2, text="too large\n" * 3000))
+    assert outcome.state is D
+    assert "message file too big" in outcome.reply
+    assert not queued()
