@@ -68,6 +68,11 @@ class Token:
             self._kept = kept = self._renewed(kept)
         return str(kept["access_token"])
 
+    @property
+    def expires(self) -> float:
+        """When the token that was last given out ends, in seconds since the epoch; 0 before one was."""
+        return float(self._kept.get("expires_at", 0.0)) if self._kept else 0.0
+
     def __repr__(self) -> str:
         return f"Token({self._client.user!r}, hidden)"
 

@@ -38,6 +38,9 @@ _UNREACHED = (
     "Check host and port, whether the server runs, and whether this network lets mail out:"
     " many block some ports."
 )
+_TO_THE_WORLD = ("api", "program")
+"""The ways out other than SMTP by which letters reach people."""
+
 _USUAL_PORTS: dict[int, Security] = {465: "tls", 587: "starttls", 2525: "starttls", 25: "starttls"}
 
 
@@ -151,9 +154,10 @@ def examine(  # noqa: PLR0913 - the account, what it is for, and who is there
     findings = [*fit.of_account(way, sending), *_too_fast(way, pace)]
     if way.kind != "smtp":
         code = _other_way(way, sending, wish, person, findings)
-        if sending is not None and way.kind == "api":
+        wish, code = _vouched(way, wish, findings, code)
+        if sending is not None and way.kind in _TO_THE_WORLD:
             findings += [*fit.of_from(way, sending), *_sender(way, sending, wish)]
-        return Examination(way, tuple(findings), sending, exit_code=code)
+        return Examination(way, tuple(findings), sending, exit_code=code, dkim=wish.dkim)
     greeting: Greeting | None = None
     seconds: float | None = None
     code = 0
@@ -175,14 +179,7 @@ def examine(  # noqa: PLR0913 - the account, what it is for, and who is there
             seconds = fit.expected(sending.rows, greeting, pace)
             words = f"sending {count(sending.rows, 'letter')} takes about {duration(max(1.0, seconds))}"
             findings.append(Finding("note", "time", words))
-    if wish.dkim:
-        findings += fit.of_signature(way)
-        try:
-            wish.dkim.key()
-        except ConfigError as error:
-            code = code or error.exit_code
-            findings.append(_failed("dkim", error))
-            wish = replace(wish, dkim=None)
+    wish, code = _vouched(way, wish, findings, code)
     if sending is not None:
         findings += fit.of_from(way, sending)
         findings += _sender(way, sending, wish)
@@ -235,6 +232,20 @@ def _sending(letter: Letter, rows: int) -> Sending:
         size=texts + files + sum(len(name) + len(value) + 4 for name, value in letter.headers),
         one_click="list-unsubscribe-post" in headers,
     )
+
+
+def _vouched(
+    way: AccountSettings, wish: Wish, findings: list[Finding], code: int
+) -> tuple[Wish, int]:
+    """Look at the key that letters are signed with; one that cannot be used is an error, and is left out."""
+    if wish.dkim:
+        findings += fit.of_signature(way)
+        try:
+            wish.dkim.key()
+        except ConfigError as error:
+            findings.append(_failed("dkim", error))
+            return replace(wish, dkim=None), code or error.exit_code
+    return wish, code
 
 
 def _failed(topic: str, error: MergeError, hint: str = "") -> Finding:
@@ -334,7 +345,7 @@ def _sender(way: AccountSettings, sending: Sending, wish: Wish) -> list[Finding]
     findings, counts = signature.examine(wish.dkim, domain, wish.dns) if wish.dkim else ([], None)
     sender = authenticity.Sender(
         domain=domain,
-        host=way.host,
+        host="" if way.kind == "program" else way.host,
         provider=known,
         selectors=wish.selectors,
         rows=sending.rows,

@@ -19,6 +19,7 @@ from merge.clock import WallClock
 from merge.doctor import examination as doctor
 from merge.doctor.diagnosis import as_json, lines
 from merge.doctor.examination import Examination, Person, Wish
+from merge.errors import CarrierError
 from merge.finding import Finding
 from merge.fit import Sending
 from merge.smtp.session import Greeting
@@ -419,6 +420,26 @@ def test_a_password_in_the_clear_is_a_warning():
     way = replace(account(25, user="ada"), host="mail.ada.example")
     (warning,) = [finding for finding in fit.of_account(way, None) if finding.grade == "warning"]
     assert "login and letters go over the network unencrypted" in warning.message
+
+
+@pytest.mark.parametrize(
+    ("port", "security"), [(25, "starttls"), (587, "starttls"), (2525, "starttls"), (465, "tls")]
+)
+def test_a_server_of_ones_own_is_found_at_each_usual_port(monkeypatch, port, security):
+    asked = []
+
+    def probe(way, secret, clock, **_):
+        asked.append((way.port, way.security, secret))
+        if (way.port, way.security) != (port, security):
+            raise CarrierError("nobody there")
+        return Greeting("mail.club.example", {}, "TLSv1.3", "", 0, 0)
+
+    monkeypatch.setattr(doctor.assemble, "probe", probe)
+    found = examine(replace(account(26, security="starttls", user="ada"), host="mail.club.example"))
+    (note,) = [finding for finding in of(found, "connection") if finding.grade == "note"]
+    assert note.message == f"mail.club.example answers at port {port}"
+    assert note.hint == f'port = {port}\nsecurity = "{security}"'
+    assert not any(secret for _, _, secret in asked)
 
 
 def test_other_ports_are_tried_without_a_login_and_the_one_that_answers_is_named(monkeypatch, authority):

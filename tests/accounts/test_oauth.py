@@ -216,6 +216,18 @@ def test_a_token_is_renewed_five_minutes_before_its_end_and_the_new_one_kept(cli
     assert identity.of("/token")[-1]["refresh_token"] == "planted-refresh-1"
 
 
+def test_a_token_tells_when_it_ends(client, vault, identity):
+    clock = TestClock()
+    keep(vault, clock, 900, refresh_token="planted-refresh-0")
+    token = Token(client, vault, clock)
+    assert token.expires == 0
+    token()
+    assert token.expires == clock.now() + 900
+    clock.sleep(601)
+    token()
+    assert token.expires == clock.now() + 3600
+
+
 def test_a_rotated_refresh_token_replaces_the_old_one(client, vault, identity):
     identity.rotates = True
     clock = TestClock()

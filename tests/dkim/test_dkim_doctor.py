@@ -171,11 +171,11 @@ def folder(tmp_path) -> Path:
     return folder
 
 
-def doctor(folder: Path, port: int, *words: str) -> subprocess.CompletedProcess[str]:
+def doctor(folder: Path, port: int, *words: str, table: str = "") -> subprocess.CompletedProcess[str]:
+    server = f'[account]\nhost = "localhost"\nport = {port}\nsecurity = "none"\n'
     (folder / "campaign.toml").write_text(
         'from = "Ada <ada@club.example>"\n'
-        '[dkim]\ndomain = "club.example"\nselector = "news"\nkey_file = "dkim.pem"\n'
-        f'[account]\nhost = "localhost"\nport = {port}\nsecurity = "none"\n'
+        '[dkim]\ndomain = "club.example"\nselector = "news"\nkey_file = "dkim.pem"\n' + (table or server)
     )
     home = folder.parent / "home"
     home.mkdir(exist_ok=True)
@@ -232,6 +232,16 @@ def test_a_key_that_cannot_be_read_is_an_error_and_the_rest_is_looked_at(folder)
     assert done.returncode == 2
     assert re.search(r"error +dkim +the DKIM key dkim\.pem cannot be read", done.stdout)
     assert "club.example takes mail at" in done.stdout
+
+
+def test_letters_that_a_program_takes_are_judged_as_well(folder, ours):
+    zone = {**GOOD, (PLACE, "TXT"): quoted(ours.key().record)}
+    with name_server(zone) as address:
+        table = '[account]\nsendmail = "true"\n'
+        done = doctor(folder, 25, "--resolver", address, table=table)
+    assert "letters are signed with dkim.pem" in done.stdout
+    assert "club.example takes mail at" in done.stdout
+    assert "Traceback" not in done.stderr
 
 
 def test_a_service_that_signs_itself_is_told():
