@@ -234,9 +234,7 @@ def _sending(letter: Letter, rows: int) -> Sending:
     )
 
 
-def _vouched(
-    way: AccountSettings, wish: Wish, findings: list[Finding], code: int
-) -> tuple[Wish, int]:
+def _vouched(way: AccountSettings, wish: Wish, findings: list[Finding], code: int) -> tuple[Wish, int]:
     """Look at the key that letters are signed with; one that cannot be used is an error, and is left out."""
     if wish.dkim:
         findings += fit.of_signature(way)
