@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -332,3 +333,18 @@ def test_a_web_api_signs_itself_and_takes_no_signature_of_ours(folder):
     )
     assert run.returncode == 2
     assert "a signature cannot go by a web API" in run.stderr
+
+
+def test_a_link_of_ones_own_to_unsubscribe_with_is_under_the_signature(folder, post, monkeypatch):
+    monkeypatch.setenv("UNSUB", "a-secret-that-nobody-else-has")
+    table = '[unsubscribe]\nurl = "https://club.example/out"\nsecret = {env = "UNSUB"}\n'
+    (folder / "campaign.toml").write_text(START + TABLE + table, "utf-8")
+    (folder / "letter.md").write_text("Subject: Hi\nUnsubscribe: {{ unsubscribe_url }}\n\nHi\n", "utf-8")
+    assert Campaign.load(folder).send().exit_code == 0
+    links = {message_from_bytes(content)["List-Unsubscribe"] for content in post}
+    assert len(links) == 4
+    assert believed(post, folder)
+    for content in post:
+        other = re.sub(rb"(club\.example/out\S{12})\w", rb"\1_", content, count=1)
+        assert other != content
+        assert not passes_dkimpy(other, record(folder))
