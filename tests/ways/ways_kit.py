@@ -77,6 +77,7 @@ class Desk:
     most_in_air: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
     held: threading.Event = field(default_factory=threading.Event)
+    child: list[Any] = field(default_factory=list)
     took: Callable[[str, tuple[str, ...]], None] = lambda _id, _recipients: None
 
     @property
@@ -235,6 +236,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
+
+    def _kill_after(self, messages: list[Any]) -> None:
+        """Take it, and end the client before it hears of that."""
+        for message in messages:
+            self.desk.take(message)
+        self.desk.child[0].kill()
+        self.desk.child[0].wait()
+        self._cut()
 
     def _half(self, messages: list[Any]) -> None:
         """Half an answer, then the end of the line."""
