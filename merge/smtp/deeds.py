@@ -62,12 +62,12 @@ class Hands:
         event: Event | None = None
         try:
             match step:
-                case Read():
-                    event = self._read(wire, step, patience)
                 case Ask():
                     event = self._ask(wire, step, patience)
                 case Commit():
                     event = self._commit(wire, step)
+                case Read():
+                    event = self._read(wire, step, patience)
                 case Idle():
                     event = self._idle(wire, step, patience)
                 case Refill():
@@ -98,28 +98,27 @@ class Hands:
             wire.wait(wait)
             patience -= wait
 
-    def _read(self, wire: Wire, step: Read, patience: float, *, doubtful: bool = False) -> Event | None:
+    def _read(self, wire: Wire, step: Read, patience: float) -> Event | None:
+        clock, docket = self._clock, self._docket
         until = self._deadline(step, step.seconds)
-        doubtful = doubtful or self._docket.doubtful
-        if doubtful or self._docket.pending:
-            patience = math.inf  # a row depends on it
-        left = until - self._clock.monotonic()
-        data = None
-        while data is None and self._overdue is not step:
-            # What is in doubt is waited for, whoever is in a hurry.
-            wait = left if doubtful else min(SLICE, left)
+        left = until - clock.monotonic()
+        wait = min(SLICE, left)
+        while self._overdue is not step:
             if wire.wait(wait):
-                data = wire.receive()
+                if (data := wire.receive()) is not None:
+                    break
             elif left <= 0:
                 self._overdue = step
-            elif not doubtful:
-                patience -= wait
-                if self._clock.interrupted or patience <= 0:
+            elif not docket.doubtful:
+                patience -= 0 if docket.pending else wait  # where a row depends on it, nobody is in a hurry
+                if clock.interrupted or patience <= 0:
                     return None
-            left = until - self._clock.monotonic()
-        if data is None:
+            left = until - clock.monotonic()
+            # What is in doubt is waited for, whatever the person wants.
+            wait = left if docket.doubtful else min(SLICE, left)
+        else:
             return Lost(f"gave no complete answer to {step.stage} in {step.seconds:g} s")
-        if left <= 0:
+        if clock.monotonic() >= until:
             self._overdue = step  # what has come is heard; what has not is too late
         return Done(data) if data else Lost("closed the connection")
 
@@ -143,7 +142,7 @@ class Hands:
         for case, end in zip(step.cases, step.ends, strict=True):
             if self._handed < end:
                 case.phase = Phase.BEGUN  # its last byte never left this program
-        return event if event is not DONE else self._read(wire, step.read, math.inf, doubtful=True)
+        return event if event is not DONE else self._read(wire, step.read, math.inf)
 
     def _write(self, wire: Wire, data: bytes, *, stop_early: bool = False) -> Event:
         """Write it all. DONE: it is written, and nothing was heard."""
