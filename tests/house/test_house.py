@@ -128,6 +128,11 @@ ONLY = {
     "imaplib": {"bounces"},
     "flufl": {"bounces"},
     "itsdangerous": {"unsubscribe"},
+    "cryptography": {"dkim"},
+    "dkim": {"doctor"},
+    "dns": {"doctor"},
+    "oauthlib": {"account"},
+    "keyring": {"account"},
 }
 
 
