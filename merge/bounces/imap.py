@@ -6,6 +6,7 @@ that one command brings have their limits, and the whole has a deadline.
 
 from __future__ import annotations
 
+import contextlib
 import imaplib
 import re
 from base64 import b64encode
@@ -179,7 +180,8 @@ class Imap:
             self._line.begin()
             self._line.logout()
         except (imaplib.IMAP4.error, OSError, EOFError, ValueError):
-            self._line.shutdown()
+            with contextlib.suppress(OSError):
+                self._line.shutdown()
 
     def _log_in(self, secret: Callable[[], str], *, oauth: bool) -> None:
         user = self._settings.user
@@ -201,6 +203,8 @@ class Imap:
 
     def _open_folder(self) -> None:
         self._line.begin()
+        _, told = self._line.capability()  # a server may say more after the login
+        self._can = b" ".join(word for word in told if isinstance(word, bytes)).upper().split()
         settings = self._settings
         kind, said = self._line.select(folder_name(settings.folder), readonly=not settings.writes)
         if kind != "OK":
@@ -245,12 +249,12 @@ class Imap:
         if not self._settings.move_to:
             return
         folder = folder_name(self._settings.move_to)
-        if "MOVE" in self._line.capabilities:
+        if b"MOVE" in self._can:
             self._must(*self._line.uid("MOVE", uids, folder))
             return
         self._must(*self._line.uid("COPY", uids, folder))
         self._must(*self._line.uid("STORE", uids, "+FLAGS.SILENT", r"(\Deleted)"))
-        if "UIDPLUS" in self._line.capabilities:
+        if b"UIDPLUS" in self._can:
             self._must(*self._line.uid("EXPUNGE", uids))
 
     def _must(self, kind: str, said: list[Any]) -> None:
@@ -296,7 +300,8 @@ def _connected(settings: ImapSettings, clock: Clock) -> _Plain | _Secure:
         try:
             line.starttls(cast("Any", line))
         except BaseException:
-            line.shutdown()
+            with contextlib.suppress(OSError):
+                line.shutdown()
             raise
     return line
 

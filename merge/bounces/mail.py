@@ -26,11 +26,11 @@ _DEEPEST = 12
 _LONGEST_HEADER = 4_000
 _LONGEST_TEXT = 64 * 1024
 _SCANNED = 16_384
+_LONGEST_LINE = 500
 
 _TYPE = re.compile(rb"\n[ \t]*content-type[ \t]*:", re.IGNORECASE)
 _BORDER = re.compile(rb"\n--")
 _ADDRESS = re.compile(r"[^\s<>\"'(),:;@\[\]]{1,64}@[^\s<>\"'(),:;@\[\]]{1,254}")
-_SPACE = re.compile(r"[ \t]*[\r\n]+[ \t]*")
 
 
 class Part:
@@ -169,8 +169,9 @@ def own_words(mail: Mail) -> str:
     """Return what the server itself wrote: nothing quoted, nothing of the letter that it returns."""
     texts = [part.text for part in mail.parts() if part.type in ("text/plain", "text/html")]
     text = next((text for text in texts if text.strip()), "")[:_SCANNED]
-    text = "\n".join(line for line in text.split("\n") if not line.lstrip().startswith((">", "|")))
-    ends = phrases("returned", r"^[\s>*=_|-]*{}\s*$").search(text, 40) if len(text) > 40 else None  # noqa: PLR2004 - a first line may look like one
+    lines = (line[:_LONGEST_LINE] for line in text.split("\n") if not line.lstrip().startswith((">", "|")))
+    text = "\n".join(lines)
+    ends = phrases("returned", r"^[ \t>*=_|-]{0,40}{}[ \t]*$").search(text, 40) if len(text) > 40 else None  # noqa: PLR2004 - a first line may look like one
     return text[: ends.start()] if ends else text
 
 
@@ -199,7 +200,7 @@ def _digest(message: Message, raw: bytes) -> str:
 
 
 def _decoded(value: str) -> str:
-    value = _SPACE.sub(" ", value).strip()
+    value = " ".join(value.split())
     if "=?" not in value:
         return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     try:
@@ -215,7 +216,7 @@ def _decoded(value: str) -> str:
             found.append(text.decode(charset or "utf-8", "replace"))
         except (LookupError, ValueError):
             found.append(text.decode("latin-1"))
-    return _SPACE.sub(" ", "".join(found)).strip()
+    return " ".join("".join(found).split())
 
 
 def _unwrapped(data: bytes, encoding: str) -> bytes:

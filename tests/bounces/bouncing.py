@@ -204,7 +204,7 @@ SERVERS: dict[str, Callable[[int], contextlib.AbstractContextManager[int]]] = {
 }
 
 
-def bounced(name: str, patience: float = 30) -> dict[str, bytes]:
+def bounced(name: str, patience: float = 90) -> dict[str, bytes]:
     """Hand a server one letter for each refusal; return what it reports, by whom it was for."""
     with sink() as (kept, to), SERVERS[name](to) as port:
         with smtplib.SMTP(LOOPBACK, port, timeout=20) as line:
