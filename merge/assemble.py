@@ -24,10 +24,12 @@ from merge.account import (
 from merge.account.oauth import Client, Token
 from merge.account.secret import Password, keyring_service
 from merge.account.vault import FileVault, KeyringVault, Vault, token_file
-from merge.carrier import Carrier
+from merge.carrier import Carrier, Veto
 from merge.clock import Clock
 from merge.compose import Composer
 from merge.config import Settings
+from merge.consent import CONSENT_COLUMN
+from merge.courier import nothing_against
 from merge.dkim import DkimSigner
 from merge.errors import AddressError, ConfigError, ContentError
 from merge.group import Grouped
@@ -43,6 +45,7 @@ from merge.seal import seal
 from merge.smtp.meaning import NOOP, QUIT, RSET
 from merge.smtp.session import Account, Greeting, Session
 from merge.smtp.steps import Deadlines
+from merge.suppression import SUPPRESSED_FILE, Suppression
 from merge.table import ListOptions, Table, read_table
 from merge.template import choose, read_template
 from merge.unsubscribe import Tokens, personal
@@ -110,7 +113,23 @@ def parts(settings: Settings, people: object = None) -> Parts:
         condition=choose(settings.where) if settings.where else None,
         duplicates=settings.duplicates,
         dkim=dkim_signer(settings),
+        suppression=Suppression(*suppression_files(settings)),
+        consent=_consent_column(table, settings),
     )
+
+
+def suppression_files(settings: Settings) -> tuple[Path, Path]:
+    """Return where people stand who want no mail: the file of the person, and that of the campaign."""
+    return accounts_path().with_name(SUPPRESSED_FILE), settings.folder / SUPPRESSED_FILE
+
+
+def _consent_column(table: Table, settings: Settings) -> str:
+    """Return the column that says who agreed; empty where there is none."""
+    columns = table.columns
+    if settings.consent_column:
+        return _column(table, settings, settings.consent_column, "consent")
+    found = [name for name in columns.names if name.strip().casefold() == CONSENT_COLUMN]
+    return _column(table, settings, found[0], "consent") if found else ""
 
 
 def dkim_signer(settings: Settings) -> DkimSigner | None:
@@ -126,19 +145,28 @@ def dkim_signer(settings: Settings) -> DkimSigner | None:
 
 def _grouped(table: Table, settings: Settings) -> Grouped:
     """Group rows by a column, by any of its names; "email" is the address, whatever its column is called."""
+    return Grouped(table, _column(table, settings, settings.group_by, "group_by"))
+
+
+def _column(table: Table, settings: Settings, wanted: str, key: str) -> str:
+    """Return the column that a setting names, by any of its names. Raises ConfigError."""
     columns = table.columns
-    name = settings.group_by
+    name = wanted
     if name not in columns.names:
         name = resolve(columns.names).columns.get(name, columns.email if name == "email" else "")
     if not name:
-        found = get_close_matches(settings.group_by, columns.names, 1, 0.5)
+        found = get_close_matches(wanted, columns.names, 1, 0.5)
         columns_there = f"columns in {settings.list_name}: {', '.join(columns.names)}"
         settings.file.refuse(
-            "group_by",
-            f"no column {settings.group_by} to group by",
+            key,
+            f"no column {wanted} to group by" if key == "group_by" else f"no column {wanted}, for {key}",
             hint=f"did you mean {found[0]}?" if found else columns_there,
         )
-    return Grouped(table, name)
+    if columns.names.count(name) > 1:
+        settings.file.refuse(
+            key, f"the list has {columns.names.count(name)} columns {name}", hint="rename the others"
+        )
+    return name
 
 
 def account(settings: Settings, *, needed: bool) -> AccountSettings | None:
@@ -181,15 +209,18 @@ def sandbox_account(port: int) -> AccountSettings:
     return AccountSettings("sandbox", HOST, port, "none")
 
 
-def session(
+def session(  # noqa: PLR0913 - all but three are named
     way: AccountSettings,
     journal: Journal,
     clock: Clock,
     *,
     ask: Callable[[str], str] | None,
     tell: Callable[[str], None],
+    veto: Veto = nothing_against,
 ) -> Carrier:
     """Return the carrier of an account, not yet connected. `ask` asks the person for a password.
+
+    `veto` says why a delivery must not go after all.
 
     Raises CarrierError where a folder that it writes to cannot be used.
     """
@@ -206,6 +237,7 @@ def session(
         target(way, secret(way, clock, ask)),
         before_commit=journal.committing,
         before_commits=journal.committing_all,
+        veto=veto,
         clock=clock,
         tell=tell,
     )

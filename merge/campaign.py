@@ -26,7 +26,7 @@ from merge.address import parse_mailbox
 from merge.check import Findings
 from merge.clock import Clock, WallClock
 from merge.config import Settings, pace_of, read_settings
-from merge.errors import ContentError, JournalError, Problem
+from merge.errors import AddressError, ContentError, JournalError, Problem
 from merge.journal import Journal, Ledger, View
 from merge.model import Letter, Record
 from merge.plan import Wish
@@ -155,6 +155,8 @@ class Campaign:
         way = assemble.account(self.settings, needed=True)
         assert way  # noqa: S101 - needed
         self.parts.ready()
+        if reason := self.parts.suppression.reason(to):
+            raise AddressError(f"{to} is {reason}", hint="test with an address that may be mailed")
         date = datetime.fromtimestamp(int(self._clock.now()), UTC)
         settings = self.settings
         letters, kinds = letters_for(to, self.parts, settings.letter, files=settings.files, date=date)
@@ -230,13 +232,16 @@ class Campaign:
 
     def _ledger(self, stack: ExitStack, way: AccountSettings | None, talk: Talk) -> Ledger | None:
         """Open what counts for all campaigns of an account; without it the pace counts this one alone."""
-        limits = pace_of(self.settings, way)
-        if way is None or limits is None or not limits.any:
+        if way is None:
             return None
         try:
             return stack.enter_context(assemble.ledger(way, self._clock))
         except JournalError as error:
-            talk.tell(f"The pace counts this campaign alone: {error.message}")
+            if self.settings.not_twice_within:
+                raise
+            limits = pace_of(self.settings, way)
+            if limits and limits.any:
+                talk.tell(f"The pace counts this campaign alone: {error.message}")
             return None
 
     def _start_sandbox_anew(self) -> None:

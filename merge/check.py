@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -13,6 +14,7 @@ from merge.errors import AddressError, ListError, Problem, Severity
 from merge.model import Recipient, State
 
 _KEPT_PER_KIND = 1_000
+_ROW = re.compile(r"row \d+")
 
 
 class Examined(Protocol):
@@ -38,6 +40,10 @@ class Examined(Protocol):
     def size(self) -> int:
         """About how many bytes the message will have."""
 
+    @property
+    def recipients(self) -> Sequence[str]:
+        """The addresses of everyone who gets it."""
+
 
 class Register(Protocol):
     """Where the rows are noted while they are checked."""
@@ -55,6 +61,7 @@ class Register(Protocol):
         digest: str,
         *,
         duplicate: bool = False,
+        recipients: int = 1,
     ) -> State:
         """Note a row, and return the state it has now that its past is known."""
 
@@ -73,7 +80,8 @@ class Findings:
     """All that the check found.
 
     `problems` holds at most a thousand of each kind; `counts` counts them all, by (severity, kind).
-    `fingerprint` stands for exactly these letters to exactly these people. `size` is in bytes.
+    `fingerprint` stands for exactly these letters to exactly these people. `size` is in bytes. `skipped`
+    says why rows are left out, and how many for each reason.
     """
 
     problems: tuple[Problem, ...]
@@ -84,6 +92,7 @@ class Findings:
     size: int
     first: Glance | None
     last: Glance | None
+    skipped: tuple[tuple[str, int], ...] = ()
 
     @property
     def errors(self) -> int:
@@ -111,7 +120,7 @@ def row_key(recipient: Recipient) -> str:
     return normalise(parse_mailbox(recipient.address).address)
 
 
-def check(  # noqa: PLR0913 - each is one ingredient of a campaign
+def check(  # noqa: C901, PLR0913 - a branch for each thing that may become of a row, and its ingredients
     recipients: Iterable[Recipient],
     *,
     examine: Callable[[Recipient], Examined],
@@ -119,13 +128,15 @@ def check(  # noqa: PLR0913 - each is one ingredient of a campaign
     list_name: str,
     general: Iterable[Problem] = (),
     left_out: Callable[[Recipient], str] = lambda _: "",
+    withheld: Callable[[str, Examined], str] = lambda _key, _letter: "",
     duplicates: Literal["skip", "error"] = "skip",
 ) -> Findings:
     """Look at every row, note each in the register, and return what was found.
 
     `general` are the problems of the list and the letter as such; where one of them is an error, rows are
     checked for their addresses only, because no letter can be made. `left_out` says why a row is not to be
-    sent to, empty where it is. `duplicates` are skipped, or errors. Raises ListError when there is no row.
+    sent to, empty where it is; `withheld` does so where only the row's key and its letter can tell.
+    `duplicates` are skipped, or errors. Raises ListError when there is no row.
     """
     found = _Found(general)
     letter_sound = not found.refused
@@ -134,15 +145,18 @@ def check(  # noqa: PLR0913 - each is one ingredient of a campaign
         found.rows += 1
         if reason := _set_aside(recipient):
             to = recipient.address
+            found.skip(reason)
             register.add(recipient.row, to, to, State.SKIPPED, reason, "", duplicate=True)
             continue
         who = identities.of(recipient)
         problems = [*recipient.problems, *who.problems, *identities.remarks(recipient, who)]
         if letter_sound and (reason := left_out(recipient)):
+            found.skip(reason)
             register.add(recipient.row, who.key, who.to, State.SKIPPED, reason, "", duplicate=who.further)
             continue
         if who.repeats:
             found.add(problems)
+            found.skip(who.repeats)
             register.add(recipient.row, who.key, who.to, State.SKIPPED, who.repeats, "", duplicate=True)
             continue
         examined = examine(recipient) if letter_sound else None
@@ -154,8 +168,19 @@ def check(  # noqa: PLR0913 - each is one ingredient of a campaign
         if wrong:
             found.invalid += 1
             register.add(recipient.row, who.key, who.to, State.INVALID, wrong, "", duplicate=who.further)
+        elif examined and (reason := withheld(who.key, examined)):
+            found.skip(reason)
+            register.add(recipient.row, who.key, who.to, State.SKIPPED, reason, "")
         elif examined:
-            state = register.add(recipient.row, who.key, who.to, State.WAITING, "", examined.digest)
+            state = register.add(
+                recipient.row,
+                who.key,
+                who.to,
+                State.WAITING,
+                "",
+                examined.digest,
+                recipients=len(examined.recipients),
+            )
             found.approve(who.key, examined.digest)
             if state in (State.WAITING, State.DEFERRED):
                 found.letter(Glance(recipient.row, examined.to, examined.subject), examined.size)
@@ -250,6 +275,7 @@ class _Found:
         self._counts: Counter[tuple[str, str]] = Counter()
         self._digest = hashlib.sha256()
         self._size = 0
+        self._skipped: Counter[str] = Counter()
         self._first: Glance | None = None
         self._last: Glance | None = None
         self.add(general)
@@ -266,6 +292,10 @@ class _Found:
     def approve(self, key: str, digest: str) -> None:
         """Take a letter into the fingerprint."""
         self._digest.update(f"{key}\0{digest}\n".encode("utf-8", "surrogatepass"))
+
+    def skip(self, reason: str) -> None:
+        """Count a row that is left out, under the general part of the reason."""
+        self._skipped[_ROW.sub("another row", reason.partition(":")[0])] += 1
 
     def letter(self, glance: Glance, size: int) -> None:
         """Count a letter that is to go out."""
@@ -285,4 +315,5 @@ class _Found:
             size=self._size,
             first=self._first,
             last=self._last,
+            skipped=tuple(self._skipped.most_common()),
         )

@@ -54,7 +54,8 @@ class Examined:
 
     `problems` with severity "error" make the row invalid. `to` is the first address that the letter goes to,
     `subject` what the person will read; `digest` is a hash (hexadecimal) of all that this person gets but
-    Date and Message-ID, empty where the letter could not be made; `size` is about the bytes of the message.
+    Date and Message-ID, empty where the letter could not be made; `size` is about the bytes of the message;
+    `recipients` are the addresses of its envelope.
     """
 
     problems: tuple[Problem, ...]
@@ -62,6 +63,7 @@ class Examined:
     subject: str
     digest: str
     size: int
+    recipients: tuple[str, ...] = ()
 
 
 class _Plan(NamedTuple):
@@ -136,7 +138,10 @@ class Composer:
         for _, file in (*plan.files, *plan.images):
             size += len(file.content) * 138 // 100
         problems = tuple(self._warnings(recipient, plan))
-        return Examined(problems, plan.mailboxes["to"][0].address, plan.subject, plan.digest, size)
+        recipients = _envelope(plan).recipients
+        return Examined(
+            problems, plan.mailboxes["to"][0].address, plan.subject, plan.digest, size, recipients
+        )
 
     def compose(self, recipient: Recipient, *, key: str, message_id: str, date: datetime) -> Letter:
         """Make one row's letter. `message_id` is in angle brackets.

@@ -24,6 +24,9 @@ from merge.unsubscribe import UnsubscribeSettings, unsubscribe_from_table
 
 CAMPAIGN_FILE = "campaign.toml"
 
+LONGEST_REST = 90 * 86400.0
+"""For how long it is known whom an account mailed, in seconds."""
+
 _GIVEN_ROWS = "the given rows"
 _LETTER_NAMES = ("letter.md", "letter.html", "letter.mjml", "letter.txt", "mailmerge_template.txt")
 _LIST_NAMES = (
@@ -61,6 +64,7 @@ class Settings:
     edition: str = "1"
     email_column: str = ""
     id_column: str = ""
+    consent_column: str = ""
     sheet: str = ""
     header_row: int | None = None
     encoding: str = ""
@@ -73,6 +77,7 @@ class Settings:
     pace: PaceSettings | None = None
     retry: RetrySettings = field(default_factory=RetrySettings)
     stop_when_failed: float | None = None
+    not_twice_within: float = 0.0
     dkim: DkimSettings | None = None
     unsubscribe: UnsubscribeSettings | None = None
     bounces: BounceSettings | None = None
@@ -102,11 +107,12 @@ _CAMPAIGN_KEYS: dict[str, Kinds] = {
     "files": (str,),
     "results": (str,),
     "stop_when_failed": (str,),
+    "not_twice_within": (str,),
     "dkim": (dict,),
     "unsubscribe": (dict,),
     "bounces": (dict,),
 }
-_COLUMN_KEYS: dict[str, Kinds] = {"email": (str,), "id": (str,)}
+_COLUMN_KEYS: dict[str, Kinds] = {"email": (str,), "id": (str,), "consent": (str,)}
 _RETRY_KEYS: dict[str, Kinds] = {
     "attempts": (int,),
     "first": (str, int, float),
@@ -233,6 +239,7 @@ def _from_table(folder: Path, table: dict[str, Any], check: TomlFile, *, needs_l
         edition=str(table.get("edition", "1")),
         email_column=columns.get("email", ""),
         id_column=columns.get("id", ""),
+        consent_column=columns.get("consent", ""),
         sheet=table.get("sheet", ""),
         header_row=table.get("header_row"),
         encoding=table.get("encoding", ""),
@@ -242,6 +249,7 @@ def _from_table(folder: Path, table: dict[str, Any], check: TomlFile, *, needs_l
         duplicates=table.get("duplicates", "skip"),
         files=folder.resolve() / Path(table["files"]).expanduser() if "files" in table else None,
         results=table.get("results", "results.csv"),
+        not_twice_within=_rest(table["not_twice_within"], check) if "not_twice_within" in table else 0.0,
         stop_when_failed=_share(table["stop_when_failed"], check) if "stop_when_failed" in table else None,
         unsubscribe=unsubscribe_from_table(table["unsubscribe"], check) if "unsubscribe" in table else None,
         bounces=bounces_from_table(table["bounces"], check) if "bounces" in table else None,
@@ -271,6 +279,19 @@ def _share(text: str, check: TomlFile) -> float:
     if not match or not int(match[1]):
         check.refuse("stop_when_failed", f"{text} is no share of the rows", hint='stop_when_failed = "10%"')
     return int(match[1]) / 100
+
+
+def _rest(given: str, check: TomlFile) -> float:
+    """Return for how many seconds nobody is to be mailed again."""
+    unit = given.strip()[-1:].isalpha()
+    seconds = check.duration("not_twice_within", given)
+    if not unit or not 0 < seconds <= LONGEST_REST:
+        check.refuse(
+            "not_twice_within",
+            f"not_twice_within is {given}: it is a number of days, up to {LONGEST_REST / 86400:.0f}",
+            hint='not_twice_within = "7d"',
+        )
+    return seconds
 
 
 def _find(folder: Path, names: tuple[str, ...], what: str, check: TomlFile) -> str:

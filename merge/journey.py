@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from typing import Literal
 
 from merge.check import Findings, Register, check, row_key
 from merge.compose import Composer
+from merge.consent import consents
 from merge.dkim import DkimSigner
 from merge.errors import AddressError, ContentError, Problem
 from merge.journal import Journal
 from merge.message import email_message
 from merge.model import Delivery, Letter, Recipient, State
 from merge.seal import seal
+from merge.suppression import Suppression
 from merge.table import Table
 from merge.template import Choice, Template
 
@@ -25,7 +27,8 @@ class Parts:
     """What a campaign is made of, once its files are open.
 
     `rows` are those of the table, grouped where the campaign says so. `list_name` is as the person wrote it.
-    `dkim` vouches for the letters, where anybody does.
+    `dkim` vouches for the letters, where anybody does. `suppression` knows who does not want them, and the
+    column `consent`, where there is one, who does.
     """
 
     table: Table
@@ -36,6 +39,8 @@ class Parts:
     condition: Choice | None
     duplicates: Literal["skip", "error"]
     dkim: DkimSigner | None = None
+    suppression: Suppression = field(default_factory=Suppression)
+    consent: str = ""
 
     @property
     def problems(self) -> list[Problem]:
@@ -60,17 +65,48 @@ class Parts:
 
     def left_out(self, recipient: Recipient) -> str:
         """Say why the campaign leaves a row out; empty where it does not. Raises LetterError."""
-        chosen = self.condition is None or self.condition(recipient)
-        return "" if chosen else "not chosen by where"
+        if self.condition is not None and not self.condition(recipient):
+            return "not chosen by where"
+        if self.consent and not consents(recipient.cells[self.consent]):
+            return "no consent"
+        try:
+            return self.suppression.listed(recipient.address) or ""
+        except AddressError:
+            return ""
+
+    def withheld(self, recipients: Sequence[str]) -> str:
+        """Say why a letter to these addresses must not go, as far as is known; empty where it may."""
+        return _unwanted(self.suppression.listed, recipients)
+
+    def veto(self, delivery: Delivery) -> str:
+        """Say why a delivery must not go after all, as of this very moment. Raises ListError."""
+        return _unwanted(self.suppression.reason, delivery.envelope.recipients)
+
+
+def _unwanted(reason_of: Callable[[str], str | None], recipients: Sequence[str]) -> str:
+    for address in recipients:
+        if reason := reason_of(address):
+            return reason if len(recipients) == 1 else _to_one_of_several(address, reason)
+    return ""
+
+
+def _to_one_of_several(address: str, reason: str) -> str:
+    head, _, words = reason.partition(": ")
+    return f"{head}: it goes to {address} as well" + (f" ({words})" if words else "")
 
 
 def look_through(
-    parts: Parts, register: Register, left_out: Callable[[Recipient], str] = lambda _: ""
+    parts: Parts,
+    register: Register,
+    left_out: Callable[[Recipient], str] = lambda _: "",
+    withheld: Callable[[str, str], str] = lambda _key, _to: "",
 ) -> Findings:
     """Check the list, the letter and every row of it; nothing is sent.
 
-    `left_out` says why a row is not sent to, besides the campaign's own reasons. Raises ContentError.
+    `left_out` says why a row is not sent to, besides the campaign's own reasons; `withheld` does so given its
+    key and the first address that its letter goes to. Raises ContentError.
     """
+    parts.suppression.refresh()
     return check(
         parts.rows,
         examine=parts.composer.examine,
@@ -79,6 +115,7 @@ def look_through(
         general=parts.problems,
         duplicates=parts.duplicates,
         left_out=lambda recipient: parts.left_out(recipient) or left_out(recipient),
+        withheld=lambda key, letter: parts.withheld(letter.recipients) or withheld(key, letter.to),
     )
 
 
@@ -93,6 +130,7 @@ def letters(
     """
     if errors := [problem for problem in parts.problems if problem.severity == "error"]:
         raise ContentError("the letter cannot be sent as it is", hint="mend it first", problems=errors)
+    parts.suppression.refresh()
     seen: set[str] = set()
     for recipient in parts.rows:
         key = _deliverable_key(parts, recipient)
@@ -105,7 +143,8 @@ def letters(
             letter = parts.composer.compose(recipient, key=key, message_id=message_id(key), date=date)
         except ContentError:
             continue
-        yield letter
+        if not parts.withheld(letter.envelope.recipients):
+            yield letter
 
 
 def messages(

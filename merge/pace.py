@@ -101,6 +101,10 @@ class Pace:
         """Return how many recipients the limit of the rolling day still lets through, None without one."""
         return self._daily.left(now, self._load) if self._daily else None
 
+    def takes(self, recipients: int) -> int:
+        """Return how much of a day's allowance a letter to so many takes: at most a whole day's."""
+        return self._daily.takes(recipients) if self._daily else recipients
+
     def last_of(self, number: int, now: float, recipients: int | None = None) -> float:
         """Return the moment when the last of so many messages can go, if each takes no time.
 
@@ -148,18 +152,21 @@ class _Limit:
 
     def settle(self, moment: float, recipients: int) -> None:
         """Remember an outcome, in order, as long as it can matter."""
-        for _ in range(min(recipients, self._number) if self._of_people else 1):
+        for _ in range(self.takes(recipients)):
             insort(self._outcomes, moment)
         if len(self._outcomes) > self._number:
             del self._outcomes[: len(self._outcomes) - self._number]
 
     def next(self, in_flight: _Load, recipients: int) -> float:
         """Return when one more may be offered beside those in flight."""
-        size = min(recipients, self._number) if self._of_people else 1
-        places = self._number - self._counted(in_flight) - (size - 1)
+        places = self._number - self._counted(in_flight) - (self.takes(recipients) - 1)
         if places <= 0:
             return float("inf")
         return self._freed(places)
+
+    def takes(self, recipients: int) -> int:
+        """Return how many places a letter to so many takes."""
+        return min(recipients, self._number) if self._of_people else 1
 
     def left(self, now: float, in_flight: _Load) -> int:
         """Return how many more places there are now."""

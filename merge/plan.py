@@ -40,7 +40,8 @@ class Proposal:
 
     `ready` rows could be tried, `tries` will be: a limit or the day's allowance may be smaller. The pace lets
     the last of them, or where there is none the next one, go `seconds` from now at the earliest. `goes_on`
-    says that there was a run before, in this edition.
+    says that there was a run before, in this edition, and `server_before` through which mail server, where
+    that was another one. They go to so many `recipients` in all, Cc and Bcc included.
     """
 
     findings: Findings
@@ -49,20 +50,29 @@ class Proposal:
     tries: int
     seconds: float
     goes_on: bool
+    recipients: int = 0
+    server_before: str = ""
 
 
 def propose(  # noqa: PLR0913, PLR0917 - each is one ingredient of the plan
-    parts: Parts, enrolment: Enrolment, journal: Journal, wish: Wish, pace: Pace, now: float
+    parts: Parts,
+    enrolment: Enrolment,
+    journal: Journal,
+    wish: Wish,
+    pace: Pace,
+    now: float,
+    withheld: Callable[[str, str], str] = lambda _key, _to: "",
 ) -> Proposal:
     """Check everything, enrol every row, and return what this run would do.
 
-    `pace` is as earlier runs have left it, `now` a moment of its clock. Raises ContentError where something
+    `pace` is as earlier runs have left it, `now` a moment of its clock. `withheld` says why a row is not to
+    be sent, given its key and the first address of its letter. Raises ContentError where something
     must be mended first, ApprovalError when the letters are not those that were expected, UsageError when a
     version is named that nobody got.
     """
     goes_on = any(journal.counts().values())
-    candidates = _Candidates(enrolment, journal, wish)
-    findings = look_through(parts, candidates, _reached(journal, wish))
+    candidates = _Candidates(enrolment, journal, wish, pace, now)
+    findings = look_through(parts, candidates, _reached(journal, wish), withheld)
     if wish.expect and wish.expect != findings.fingerprint:
         raise ApprovalError(
             f"the fingerprint is {findings.fingerprint}, not the expected {wish.expect}",
@@ -70,11 +80,9 @@ def propose(  # noqa: PLR0913, PLR0917 - each is one ingredient of the plan
         )
     if findings.refuses_letter or (findings.invalid and not wish.skip_invalid):
         raise refusal(parts.list_name, findings)
-    allowance = pace.allowance(now)
-    most = [number for number in (wish.limit, allowance) if number is not None]
-    tries = min([candidates.ready, *most])
-    seconds = (pace.last_of(tries, now) if tries else pace.next(now)) - now
-    return Proposal(findings, enrolment.plan(), candidates.ready, tries, seconds, goes_on)
+    tries, recipients = candidates.tries, candidates.recipients
+    seconds = (pace.last_of(tries, now, recipients) if tries else pace.next(now)) - now
+    return Proposal(findings, enrolment.plan(), candidates.ready, tries, seconds, goes_on, recipients)
 
 
 def _reached(journal: Journal, wish: Wish) -> Callable[[Recipient], str]:
@@ -113,9 +121,12 @@ def refusal(list_name: str, findings: Findings) -> ContentError:
 
 
 class _Candidates:
-    """The journal's register, counting the rows that this run could try."""
+    """The journal's register, counting the rows that this run could try, and those that it will.
 
-    def __init__(self, enrolment: Enrolment, journal: Journal, wish: Wish) -> None:
+    Letters go in the order of the list, as far as `pace` reaches in a day from `now` on.
+    """
+
+    def __init__(self, enrolment: Enrolment, journal: Journal, wish: Wish, pace: Pace, now: float) -> None:
         self._enrolment = enrolment
         self._rows = wish.rows
         self._states = {State.WAITING, State.DEFERRED}
@@ -123,7 +134,11 @@ class _Candidates:
             self._states.add(State.FAILED)
         self._again = wish.uncertain == "again"
         self._journal = journal
-        self.ready = 0
+        self.ready = self.tries = self.recipients = 0
+        self._full = False
+        self._limit = wish.limit
+        self._takes = pace.takes
+        self._left = pace.allowance(now)
         self.seen = enrolment.seen
 
     def add(  # noqa: PLR0913, PLR0917 - the register's signature
@@ -136,14 +151,29 @@ class _Candidates:
         digest: str,
         *,
         duplicate: bool = False,
+        recipients: int = 1,
     ) -> State:
         """Enrol a row, and count it if this run could try it."""
-        stands = self._enrolment.add(row, key, to, state, reason, digest, duplicate=duplicate)
+        stands = self._enrolment.add(
+            row, key, to, state, reason, digest, duplicate=duplicate, recipients=recipients
+        )
         if state is not State.WAITING or (self._rows is not None and row not in self._rows):
             return stands
-        if stands is State.UNCERTAIN and self._again:
-            standing = self._journal.standing(key)
-            self.ready += standing is not None and not standing.settled
-        else:
-            self.ready += stands in self._states
+        if stands in self._states or (stands is State.UNCERTAIN and self._again and self._asks(key)):
+            self._count(recipients)
         return stands
+
+    def _asks(self, key: str) -> bool:
+        """Whether an uncertain row still waits for the person's word."""
+        standing = self._journal.standing(key)
+        return standing is not None and not standing.settled
+
+    def _count(self, recipients: int) -> None:
+        self.ready += 1
+        self._full = self._full or self.tries == self._limit
+        if self._left is not None and not self._full:
+            self._left -= self._takes(recipients)
+            self._full = self._left < 0
+        if not self._full:
+            self.tries += 1
+            self.recipients += recipients

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Literal, Protocol
@@ -17,17 +18,19 @@ from merge.config import Settings, pace_of
 from merge.courier import Ending, Unwatched, Watch, run
 from merge.errors import ApprovalError, ContentError, JournalError
 from merge.interrupt import interruptible
-from merge.journal import Journal, Ledger
-from merge.model import Letter, Record, State
+from merge.journal import Enrolment, Journal, Ledger
+from merge.model import Delivery, Letter, Record, State
 from merge.pace import DAY, Pace
 from merge.plan import Proposal, Wish, propose
 from merge.sheet import check_target, write_sheet
+from merge.words import duration
 
 _TROUBLES = 100
 _PATIENCE = 900.0
 """For how many seconds a run stays while the pace lets nothing go."""
 
 _ANSWERING = "answering"
+_SERVER = "server"
 _RESULTS = "results.csv"
 _UNFINISHED = (State.WAITING, State.DEFERRED, State.FAILED)
 
@@ -137,8 +140,10 @@ class Sending:
             wish = replace(wish, to_sent_with=journal.meta.get(_ANSWERING) or "")
         if wish.uncertain is None and not dry_run and (doubtful := journal.uncertain()):
             wish = replace(wish, uncertain=talk.doubt(doubtful))
+        if self.ledger and not dry_run:
+            self.ledger.mailed.take_over(journal)
         with journal.enrolment() as enrolment:
-            proposal = propose(self.parts, enrolment, journal, wish, self._forecast(), self.clock.monotonic())
+            proposal = self._propose(enrolment, wish)
             finish = self._finish(dry_run=dry_run) if proposal.tries else as_it_is
             if proposal.tries and self.way:
                 assemble.refuse_unfit(self.way, self.parts, self.clock)
@@ -148,12 +153,7 @@ class Sending:
                 code = 0 if dry_run else 1
                 return Summary(proposal, states, None, (), None, 0.0, next_step(states, 0), code)
             enrolment.commit()
-        journal.begin(proposal.findings.fingerprint)
-        journal.meta.set(_ANSWERING, wish.to_sent_with)
-        if wish.uncertain:
-            self._settle(wish.uncertain, wish.rows)
-        if wish.retry_failed:
-            journal.retry_failed()
+        self._begin(proposal, wish)
         began = self.clock.monotonic()
         ending = None
         with interruptible(self.clock, talk.tell) as asked:
@@ -168,6 +168,41 @@ class Sending:
                 return replace(summary, results=self._results)
             code = summary.exit_code if summary.exit_code not in (0, 3) else unwritten.exit_code
             return replace(summary, unwritten=unwritten, exit_code=code)
+
+    def _propose(self, enrolment: Enrolment, wish: Wish) -> Proposal:
+        forecast, now = self._forecast(), self.clock.monotonic()
+        proposal = propose(self.parts, enrolment, self.journal, wish, forecast, now, self._mailed_lately)
+        before = self.journal.meta.get(_SERVER) or ""
+        other = self.way is not None and not self.sandbox and before != self.way.place
+        return replace(proposal, server_before=before) if other else proposal
+
+    def _begin(self, proposal: Proposal, wish: Wish) -> None:
+        """Write down what is sent from now on, and which way, and carry out the person's word."""
+        self.journal.begin(proposal.findings.fingerprint)
+        if self.way and proposal.tries and not self.journal.meta.get(_SERVER):
+            self.journal.meta.set(_SERVER, self.way.place)
+        self.journal.meta.set(_ANSWERING, wish.to_sent_with)
+        if wish.uncertain:
+            self._settle(wish.uncertain, wish.rows)
+        if wish.retry_failed:
+            self.journal.retry_failed()
+
+    def _mailed_lately(self, key: str, to: str) -> str:
+        """Say why nobody is to be mailed again so soon; empty where this edition sent it, or nobody did."""
+        reason = self._rests(to)
+        standing = self.journal.standing(key) if reason else None
+        return "" if standing and standing.state is State.SENT else reason
+
+    def _rests(self, to: str) -> str:
+        within = self.settings.not_twice_within
+        when = self.ledger.mailed.when(to) if within and self.ledger else None
+        if when is None or self.clock.now() - when >= within:
+            return ""
+        return f"mailed within {duration(within)}: on {datetime.fromtimestamp(when, UTC).date()}"
+
+    def _veto(self, delivery: Delivery) -> str:
+        """Say why a delivery must not go after all, as of this very moment."""
+        return self.parts.veto(delivery) or self._rests(delivery.envelope.recipients[0])
 
     def _settle(self, word: Literal["again", "skip"], rows: range | None) -> None:
         """Carry out the person's word on the uncertain rows, on those of a range alone where there is one."""
@@ -216,7 +251,10 @@ class Sending:
     def _carry(
         self, way: AccountSettings, proposal: Proposal, wish: Wish, finish: Callable[[Letter], Letter]
     ) -> Ending:
-        carrier = assemble.session(way, self.journal, self.clock, ask=self.talk.ask, tell=self.talk.tell)
+        carrier = assemble.session(
+            way, self.journal, self.clock, ask=self.talk.ask, tell=self.talk.tell, veto=self._veto
+        )
+        limits = self._limits()
         deliveries = journey.deliveries(
             self.parts,
             self.journal,
@@ -231,7 +269,7 @@ class Sending:
                 deliveries,
                 carrier=carrier,
                 journal=self.journal,
-                pace=assemble.pace(self._limits()),
+                pace=assemble.pace(limits),
                 retry=assemble.retry(self.settings),
                 clock=self.clock,
                 wait=math.inf if wish.stay else self.settings.retry.wait,
@@ -239,10 +277,14 @@ class Sending:
                 patience_limit=math.inf if wish.stay else _PATIENCE,
                 brake=Brake(share=self.settings.stop_when_failed),
                 first=wish.first,
-                ledger=self.ledger,
+                ledger=self.ledger if limits and limits.any else None,
+                mailed=self.ledger.mailed if self.ledger else None,
+                veto=self._veto,
             )
         finally:
             carrier.close()
+            if self.ledger:
+                self.ledger.mailed.keep_for(self.journal)
 
     def _limits(self) -> PaceSettings | None:
         return None if self.sandbox else pace_of(self.settings, self.way)

@@ -60,6 +60,7 @@ class Suppression:
     def __init__(self, *paths: Path, now: Callable[[], float] | None = None) -> None:
         self._files = [_Watched(path, now or WallClock().now) for path in paths]
         self._entries: dict[str, Entry] = {}
+        self._looked = False
 
     def reason(self, address: str) -> str | None:
         """Say why nothing may go to an address, None where it may.
@@ -67,6 +68,12 @@ class Suppression:
         Raises AddressError for what is no mailbox, ListError for a file that cannot be understood.
         """
         self.refresh()
+        return self.listed(address)
+
+    def listed(self, address: str) -> str | None:
+        """Say the same, as of when the files were last looked at; that is quicker. Raises the same."""
+        if not self._looked:
+            self.refresh()
         if not self._entries:
             return None
         known = _form(address)
@@ -80,6 +87,7 @@ class Suppression:
         for file in self._files:
             for entry in file.news():
                 self._entries.setdefault(entry.address, entry)
+        self._looked = True
 
 
 class _Watched:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from merge.errors import JournalError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 
@@ -124,6 +124,13 @@ class Database:
         except sqlite3.Error as error:
             raise self._explain(error) from error
 
+    def many(self, sql: str, values: Iterable[tuple[Any, ...]]) -> None:
+        """Carry out one statement with each of several values."""
+        try:
+            self._connection.executemany(sql, values)
+        except sqlite3.Error as error:
+            raise self._explain(error) from error
+
     def insert(self, sql: str, values: tuple[Any, ...] | dict[str, Any]) -> int:
         """Insert one row and return its number."""
         try:
@@ -135,6 +142,13 @@ class Database:
         """Return the first row of a query, or None."""
         try:
             return self._connection.execute(sql, values).fetchone()
+        except sqlite3.Error as error:
+            raise self._explain(error) from error
+
+    def page(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
+        """Return all rows of a query at once."""
+        try:
+            return self._connection.execute(sql, values).fetchall()
         except sqlite3.Error as error:
             raise self._explain(error) from error
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeAlias, cast
 
 from merge.journal import statements
 from merge.model import State
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from merge.journal.database import Database
+
+_Known: TypeAlias = tuple[int, str, str, str, str, str, int, int, int, str]
+"""row, recipient, listed, state, reason, digest, recipients, id, settled, given"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +42,30 @@ class Plan:
 class Enrolment:
     """One pass through the list, written inside one transaction.
 
-    Memory stays flat but for one byte a row.
+    A list is mostly as it was, so what is known of the next rows is read ahead in the order of the last list;
+    a row that is found there, unchanged, costs no question to the database. Memory stays flat but for one
+    byte a row.
     """
 
     def __init__(self, database: Database, edition: int) -> None:
         self._database = database
         self._edition = edition
         self._seen = bytearray()
-        self._states = dict.fromkeys(State, 0)
+        self._states: Counter[str] = Counter()
         self._new = self._changed = self._changed_after = self._kept = self._uncertain = 0
         self._committed = False
+        self._ahead: dict[str, _Known] = {}
+        self._read_to: tuple[int, int] | None = (-1, -1)
+        self._used = 0
+        self._strayed = False  # a row was met that was not read ahead: it may be among those still to be read
+        self._fresh: dict[tuple[str, int], tuple[object, ...]] = {}
 
     def __enter__(self) -> Self:
         self._database.run("BEGIN IMMEDIATE")
         found = self._database.one(statements.LISTED_NUMBER, (self._edition,))
         self._listed_before: int = found[0] if found else 0
+        self._next_number: int = self._database.one(statements.LAST_NUMBER)[0] + 1
+        self._seen = bytearray(self._next_number)
         return self
 
     def __exit__(
@@ -63,11 +76,27 @@ class Enrolment:
 
     def seen(self, key: str) -> int | None:
         """Return the number of the first row that was added with this key in this pass, if one was."""
+        if key in self._ahead:
+            return None
+        if (fresh := self._fresh.get((key, 0))) is not None:
+            return cast("int", fresh[4])
+        self._read_on()
+        if key in self._ahead:
+            return None
         found = self._database.one(statements.SEEN, (self._edition, key))
         return found[1] if found and self._is_marked(found[0]) else None
 
     def add(  # noqa: PLR0913, PLR0917 - what the list says of one row, in the order of the columns
-        self, row: int, key: str, to: str, state: State, reason: str, digest: str, *, duplicate: bool = False
+        self,
+        row: int,
+        key: str,
+        to: str,
+        state: State,
+        reason: str,
+        digest: str,
+        *,
+        duplicate: bool = False,
+        recipients: int = 1,
     ) -> State:
         """Enrol one row of the list and return the state it stands in, given what happened before.
 
@@ -78,47 +107,40 @@ class Enrolment:
         """
         if state not in _LISTED or (duplicate and state is State.WAITING):
             raise ValueError(f"row {row} cannot be enrolled as {state}")
-        copy = row if duplicate else 0
-        found = self._database.one(
-            statements.ENROLLED,
-            (self._edition, key, copy),
-        )
-        if found is None:
-            number = self._database.insert(
-                statements.ENROL,
-                (self._edition, key, copy, row, to, state.value, state.value, reason, digest),
-            )
-            self._mark(number)
-            self._new += not duplicate
-            self._states[state] += 1
+        known = None if duplicate else self._ahead.pop(key, None)
+        if known is None:
+            known = self._look_up(row, key, row if duplicate else 0)
+        else:
+            self._used += 1
+        if known is None:
+            self._enrol(row, key, to, state, reason, digest, recipients, duplicate=duplicate)
             return state
-        number, old_row, old_to, listed, was, settled, old_reason, old_digest, given = found
-        if self._is_marked(number):
-            raise ValueError(f"row {row} has a key that was enrolled before in this pass")
-        self._mark(number)
-        self._kept += bool(listed) and not duplicate
-        stands = _merge(State(was), state)
-        keeps = stands in _FINAL or stands is State.DEFERRED
-        now = (row, to, state.value, stands.value, old_reason if keeps else reason, digest)
-        if now != (old_row, old_to, listed, was, old_reason, old_digest):
-            self._database.run(
-                statements.ENROL_AGAIN,
-                (*now, number),
-            )
-        if stands in (State.SENT, State.UNCERTAIN):
-            self._changed_after += digest != given
-        elif stands in (State.WAITING, State.DEFERRED, State.FAILED):
+        _, _, listed, was, old_reason, old_digest, _, number, settled, given = known
+        self._seen[number] = 1
+        if listed and not duplicate:
+            self._kept += 1
+        stands = _PAST.get(was, state)
+        if stands is State.DEFERRED and state is not State.WAITING:
+            stands = state
+        happened = stands is not state
+        now = (row, to, state, stands, old_reason if happened else reason, digest, recipients)
+        if now != known[:7]:
+            self._database.run(statements.ENROL_AGAIN, (*now, number))
+        if stands is State.SENT or stands is State.UNCERTAIN:
+            self._changed_after += state is State.WAITING and digest != given
+            self._uncertain += stands is State.UNCERTAIN and not settled
+        elif state is State.WAITING:
             self._changed += digest != old_digest
-        self._uncertain += stands is State.UNCERTAIN and not settled
         self._states[stands] += 1
         return stands
 
     def plan(self) -> Plan:
         """Return the sum of the pass so far."""
+        self._write()
         gone = [state for _, state in self._gone()]
         return Plan(
-            dict(self._states),
-            sum(self._states.values()),
+            {state: self._states[state.value] for state in State},
+            self._states.total(),
             self._new,
             self._changed,
             self._changed_after,
@@ -129,6 +151,7 @@ class Enrolment:
 
     def commit(self) -> None:
         """Make the pass the record; what it did not meet is no longer listed."""
+        self._write()
         for number, _ in self._gone():
             self._database.run(statements.GONE, (number,))
         for (number,) in list(self._database.all(statements.COPIES, (self._edition,))):
@@ -136,6 +159,58 @@ class Enrolment:
                 self._database.run(statements.DROP, (number,))
         self._database.run("COMMIT")
         self._committed = True
+
+    def _read_on(self) -> None:
+        """Read ahead, once half of what was read is used; where the list is another, that never comes."""
+        if self._read_to is None or (self._ahead and self._used < _AT_ONCE // 2):
+            return
+        self._used = 0
+        if len(self._ahead) > 4 * _AT_ONCE:
+            self._ahead.clear()
+        found = self._database.page(statements.AHEAD, (self._edition, *self._read_to, _AT_ONCE))
+        self._read_to = (found[-1][1], found[-1][8]) if len(found) == _AT_ONCE else None
+        self._ahead.update(
+            (row[0], row[1:]) for row in found if not self._strayed or not self._is_marked(row[8])
+        )
+
+    def _look_up(self, row: int, key: str, copy: int) -> _Known | None:
+        """Return what is known of a row that was not read ahead."""
+        known: _Known | None = None
+        again = (key, copy) in self._fresh
+        if not again and (known := self._database.one(statements.ENROLLED, (self._edition, key, copy))):
+            again = self._is_marked(known[7])
+            self._strayed = True
+        if again:
+            raise ValueError(f"row {row} has a key that was enrolled before in this pass")
+        return known
+
+    def _enrol(  # noqa: PLR0913, PLR0917 - as `add`
+        self,
+        row: int,
+        key: str,
+        to: str,
+        state: State,
+        reason: str,
+        digest: str,
+        recipients: int,
+        *,
+        duplicate: bool,
+    ) -> None:
+        copy, number = row if duplicate else 0, self._next_number
+        self._next_number += 1
+        listed = state.value
+        self._fresh[key, copy] = (
+            *(number, self._edition, key, copy, row, to, listed, listed, reason, digest, recipients),
+        )
+        if len(self._fresh) >= _AT_ONCE:
+            self._write()
+        self._mark(number)
+        self._new += not duplicate
+        self._states[listed] += 1
+
+    def _write(self) -> None:
+        self._database.many(statements.ENROL, self._fresh.values())
+        self._fresh.clear()
 
     def _gone(self) -> list[tuple[int, str]]:
         if self._kept == self._listed_before:
@@ -152,14 +227,10 @@ class Enrolment:
         self._seen[number] = 1
 
 
+_AT_ONCE = 512
+"""How many rows are read, or written, at once."""
+
 _LISTED = (State.WAITING, State.INVALID, State.SKIPPED)
-_FINAL = (State.SENT, State.UNCERTAIN, State.FAILED)
 
-
-def _merge(was: State, listed: State) -> State:
-    """Return the state of a row: what happened before outweighs the list, unless nothing final happened."""
-    if was in _FINAL:
-        return was
-    if was is State.DEFERRED and listed is State.WAITING:
-        return was
-    return listed
+_PAST = {state.value: state for state in (State.SENT, State.UNCERTAIN, State.FAILED, State.DEFERRED)}
+"""What happened to a row outweighs the list; but a deferred row waits only while it is to be sent."""

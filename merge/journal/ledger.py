@@ -154,10 +154,7 @@ class Ledger:
 
     def close(self) -> None:
         """Let go of the file."""
-        try:
-            self.mailed.keep()
-        finally:
-            self._database.close()
+        self._database.close()
 
     def __enter__(self) -> Self:
         return self

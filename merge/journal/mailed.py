@@ -6,15 +6,17 @@ disk, only its keyed hash: who has the file can check an address that they know,
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import secrets
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from merge.errors import JournalError
 
+if TYPE_CHECKING:
     from merge.clock import Clock
     from merge.journal.database import Database
+    from merge.journal.writing import Journal
 
 SCHEMA = """
     CREATE TABLE mailed (
@@ -35,6 +37,10 @@ _AT_ONCE = 256
 
 _SOON = 1.0
 """After how many seconds they are written down at the latest, as long as mail goes on."""
+
+_KNOWN_TO = "mailed, known to"
+_SLACK = 60.0
+"""For how many seconds what was noted is noted again, so that nothing falls between two runs."""
 
 _FORGET = "DELETE FROM mailed WHERE time < ?"
 _NOTE = """
@@ -69,13 +75,19 @@ class Mailed:
             self._kept_at = now
             self.keep()
 
-    def note_all(self, people: Iterable[tuple[str, float]]) -> None:
-        """Remember all these addresses and moments, and write them down."""
-        oldest = self._clock.now() - KEPT
-        for address, moment in people:
-            if moment > oldest:
-                self.note(address, moment)
-        self.keep()
+    def take_over(self, journal: Journal) -> None:
+        """Remember whom a journal knows to have been mailed since it was last asked: a run may have died."""
+        known_to = float(journal.everywhere.get(_KNOWN_TO) or 0)
+        now = self._clock.now()
+        for address, moment in journal.mailed(max(known_to - _SLACK, now - KEPT)):
+            self.note(address, moment)
+        self.keep_for(journal, now)
+
+    def keep_for(self, journal: Journal, moment: float | None = None) -> None:
+        """Write down what is remembered, and tell the journal so; where that fails, `take_over` mends it."""
+        with contextlib.suppress(JournalError):
+            self.keep()
+            journal.everywhere.set(_KNOWN_TO, str(self._clock.now() if moment is None else moment))
 
     def when(self, address: str) -> float | None:
         """Return the moment when an address was last mailed, None where that is not remembered."""

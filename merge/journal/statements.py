@@ -59,15 +59,21 @@ WHERE edition = ? AND copy = 0 AND state = 'failed' AND listed = 'waiting'
 """
 SEEN = "SELECT id, row FROM rows WHERE edition = ? AND key = ? AND copy = 0"
 ENROLLED = """
-SELECT id, row, recipient, listed, state, settled, reason, digest, given
+SELECT row, recipient, listed, state, reason, digest, recipients, id, settled, given
 FROM rows WHERE edition = ? AND key = ? AND copy = ?
 """
+AHEAD = """
+SELECT key, row, recipient, listed, state, reason, digest, recipients, id, settled, given
+FROM rows WHERE edition = ? AND (row, id) > (?, ?) AND +copy = 0 AND +listed > '' ORDER BY row, id LIMIT ?
+"""
+LAST_NUMBER = "SELECT coalesce(max(id), 0) FROM rows"
 ENROL = """
-INSERT INTO rows (edition, key, copy, row, recipient, listed, state, reason, digest)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO rows (id, edition, key, copy, row, recipient, listed, state, reason, digest, recipients)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 ENROL_AGAIN = """
-UPDATE rows SET row = ?, recipient = ?, listed = ?, state = ?, reason = ?, digest = ? WHERE id = ?
+UPDATE rows SET row = ?, recipient = ?, listed = ?, state = ?, reason = ?, digest = ?, recipients = ?
+WHERE id = ?
 """
 COUNTS = "SELECT state, count(*) FROM rows WHERE edition = ? AND listed > '' GROUP BY state"
 NEXT_DUE = "SELECT min(due) FROM rows WHERE edition = ? AND listed > '' AND state = 'deferred'"

@@ -70,6 +70,7 @@ class View:
         self._id: int = found[0] if found else -1
         self.forgotten: float | None = found[1] if found else None
         self.meta = Meta(database, self._id)
+        self.everywhere = Meta(database, 0)
         self.bounces = Bounces(database)
 
     def standing(self, key: str) -> Standing | None:

@@ -159,6 +159,7 @@ class _Notes:
         digest: str,
         *,
         duplicate: bool = False,
+        recipients: int = 1,
     ) -> State:
         """Note a row; nothing has happened to it before."""
         if state is not State.WAITING:

@@ -15,6 +15,7 @@ def checked(found: Findings, list_name: str, letter_name: str) -> list[str]:
     lines = findings(found.problems, found.counts)
     if found.invalid:
         lines.insert(0, f"{plain(list_name)}: {found.invalid:,} of {count(found.rows, 'row')} can't be sent")
+    lines += [f"  {count(number, 'row')} skipped: {plain(reason, 120)}" for reason, number in found.skipped]
     if lines:
         lines.append("")
     sum_of = f"{count(found.errors, 'error')}, {count(found.warnings, 'warning')}"

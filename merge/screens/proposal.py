@@ -68,6 +68,11 @@ def _notes(proposal: Proposal, settings: Settings) -> list[str]:
     notes = []
     if STARTER_ADDRESS in settings.sender:
         notes.append("from is still the example of a new campaign: put your own into campaign.toml")
+    notes += [f"{number:,} skipped: {plain(reason, 120)}" for reason, number in proposal.findings.skipped]
+    if proposal.server_before:
+        notes.append(f"this edition was begun by way of {plain(proposal.server_before)}")
+    if proposal.recipients > proposal.tries:
+        notes.append(f"{proposal.recipients:,} recipients, Cc and Bcc included: each counts for the day")
     if proposal.goes_on and record.new:
         notes.append(f"{count(record.new, 'row')} new since the last run")
     if record.changed:

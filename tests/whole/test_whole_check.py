@@ -23,7 +23,7 @@ class Register:
     def seen(self, key):
         return self.keys.get(key)
 
-    def add(self, row, key, to, state, reason, digest, *, duplicate=False):  # noqa: PLR0917 - the protocol's
+    def add(self, row, key, to, state, reason, digest, *, duplicate=False, recipients=1):  # noqa: PLR0917 - the protocol's
         self.rows[row] = (key, to, state, reason)
         if not duplicate:
             self.keys[key] = row
@@ -37,6 +37,7 @@ class Seen:
     subject: str = "News"
     digest: str = "d"
     size: int = 100
+    recipients: tuple[str, ...] = ("a@x.example",)
 
 
 def rows(*addresses: str, ids: tuple[str, ...] = ()) -> list[Recipient]:
