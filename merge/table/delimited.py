@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import hashlib
 import io
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from itertools import islice
+from functools import cached_property, partial
+from itertools import chain, islice
 from typing import Any, BinaryIO, TypeVar, cast
 
 from merge.errors import ListError
-from merge.table.encoding import survey
+from merge.table.encoding import find_encoding
 from merge.table.heading import SAMPLED_ROWS, SEARCHED_ROWS, is_address, is_address_name
 from merge.table.structure import Structure
 from merge.table.values import Block, Layout, ListOptions, Note
@@ -21,11 +24,14 @@ T = TypeVar("T")
 
 _BLOCK = 5_000
 _BLOCK_CELLS = 200_000
+_PIECE = 1 << 18
 _LONGEST_LINE = 1 << 20
 _MOST_COLUMNS = 16_384
 _DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
 _SEP = re.compile(r'"?sep=(.)"?\r?\n?$', re.IGNORECASE)
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+_UTF8 = ("utf-8", "utf-8-sig", "ascii")
 _SHOWN = {"\t": "tab"}
 _WORST = (False, 0.0, 0.0, False)
 
@@ -38,19 +44,22 @@ class Delimited:
         self._opened = opened
         self._file = file
         with opened() as stream:
-            found = survey(stream, options.encoding, file)
-        self._encoding = found.encoding
-        self.content_hash = found.content_hash
-        self.spotless = found.spotless
-        self.trimmed = found.trimmed
-        self.problems = found.problems
+            self._encoding, self.problems = find_encoding(stream, options.encoding, file)
         lines = self._first_lines()
         declared = _SEP.fullmatch(lines[0]) if lines else None
         self._lines_before = 1 if declared else 0
-        self._delimiter = _asked_for(options.delimiter) or (declared[1] if declared else "")
+        self._delimiter = _asked_for(options.delimiter or (declared[1] if declared else ""))
         if not self._delimiter:
             self._delimiter = _delimiter(lines, options, file)
-        self.trimmed = self.trimmed and self._delimiter in _DELIMITERS
+
+    @cached_property
+    def content_hash(self) -> str:
+        """A SHA-256 of the bytes, for which they are read once more."""
+        digest = hashlib.sha256()
+        with self._opened() as stream:
+            for piece in iter(partial(stream.read, _PIECE), b""):
+                digest.update(piece)
+        return digest.hexdigest()
 
     @property
     def layout(self) -> Layout:
@@ -61,7 +70,7 @@ class Delimited:
         """Return the first rows."""
         text = "".join(self._first_lines()[self._lines_before :])
         structure = Structure(self._delimiter, 0, self._file, self._lines_before)
-        structure.feed(text)
+        structure.feed(text.encode())
         structure.finish()
         if structure.error and not structure.records:
             raise structure.error
@@ -73,7 +82,7 @@ class Delimited:
                 f"{self._file} has rows of more than {_MOST_COLUMNS:,} cells", hint="is it a list?"
             )
         found: list[list[str]] = []
-        for block in self._blocks(max(widths)):
+        for block in self._blocks(max(widths), rows):
             found += map(list, zip(*block.columns, strict=True))
             if len(found) >= min(rows, len(widths)):
                 break
@@ -81,22 +90,22 @@ class Delimited:
 
     def blocks(self, skip: int, width: int) -> Iterator[Block]:
         """Yield the rows after the first `skip`. Raises ListError where the quotes can't be right."""
-        for block in self._blocks(width):
+        for block in self._blocks(width, max(1, min(_BLOCK, _BLOCK_CELLS // width))):
             left = skip - block.number + 1
             if left <= 0:
                 yield block
             elif left < len(block.columns[0]):
                 yield _without_first(block, left)
 
-    def _blocks(self, width: int) -> Iterator[Block]:
+    def _blocks(self, width: int, rows_of_block: int) -> Iterator[Block]:
         import pandas as pd  # noqa: PLC0415 - 740 ms, only where a list is read
 
         structure = Structure(self._delimiter, width, self._file, self._lines_before)
         number, line = 1, 1 + self._lines_before
         try:
-            with self._text() as text:
+            with self._opened() as stream:
                 frames = pd.read_csv(
-                    cast("Any", Watched(text, structure)),
+                    cast("Any", Watched(self._utf8(stream), structure)),
                     sep=self._delimiter,
                     header=None,
                     names=range(width),
@@ -106,7 +115,7 @@ class Delimited:
                     na_filter=False,
                     keep_default_na=False,
                     skip_blank_lines=False,
-                    chunksize=max(1, min(_BLOCK, _BLOCK_CELLS // width)),
+                    chunksize=rows_of_block,
                     engine="c",
                 )
                 for frame in frames:
@@ -136,11 +145,15 @@ class Delimited:
             hint="look at the quotes there, or save the list as .xlsx",
         )
 
-    def _text(self) -> io.TextIOWrapper:
-        text = io.TextIOWrapper(self._opened(), encoding=self._encoding, newline="")
-        for _ in range(self._lines_before):
-            text.readline()
-        return text
+    def _utf8(self, stream: BinaryIO) -> Iterator[bytes]:
+        """Yield the text from its first row on in UTF-8, in pieces, whatever the file is written in."""
+        pieces = iter(partial(stream.read, _PIECE), b"")
+        if self._encoding not in _UTF8:
+            pieces = map(str.encode, codecs.iterdecode(pieces, self._encoding))
+        start = next(pieces, b"").removeprefix(codecs.BOM_UTF8)
+        if self._lines_before:
+            start = (*_LINE_END.split(start, maxsplit=1), b"")[1]
+        yield from filter(None, chain((start,), pieces))
 
     def _first_lines(self) -> list[str]:
         with io.TextIOWrapper(self._opened(), encoding=self._encoding, newline="") as text:
@@ -152,22 +165,22 @@ class Delimited:
 class Watched:
     """A text on its way to the parser, of which another takes note."""
 
-    def __init__(self, text: io.TextIOWrapper, structure: Structure) -> None:
-        self._text = text
+    def __init__(self, pieces: Iterator[bytes], structure: Structure) -> None:
+        self._pieces = pieces
         self._structure = structure
 
-    def read(self, size: int = -1) -> str:
-        """Return the next characters; none after what can't be right, or the parser would read on."""
-        text = self._text.read(size)
-        if text:
-            self._structure.feed(text)
+    def read(self, _size: int = -1) -> bytes:
+        """Return the next bytes; none after what can't be right, or the parser would read on."""
+        piece = next(self._pieces, b"")
+        if piece:
+            self._structure.feed(piece)
         else:
             self._structure.finish()
-        return "" if self._structure.error else text
+        return b"" if self._structure.error else piece
 
-    def __iter__(self) -> Iterator[str]:
-        """Yield the lines; pandas asks for this, but reads by size."""
-        return iter(lambda: self.read(_LONGEST_LINE), "")
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the pieces; pandas asks for this, but reads."""
+        return iter(self.read, b"")
 
 
 def _block(number: int, columns: list[list[str]], line: int, structure: Structure) -> Block:
@@ -177,7 +190,11 @@ def _block(number: int, columns: list[list[str]], line: int, structure: Structur
     irregular = dict(_taken(structure.irregular, first, end))
     tall = dict(_taken(structure.tall, first, end))
     notes = {place: (Note(problem),) for place, problem in _taken(structure.notes, first, end)}
-    return Block(number, columns, line, irregular, tall, notes)
+    doubtful = structure.doubtful
+    while doubtful and doubtful[0][1] <= first:
+        doubtful.popleft()
+    plain = not doubtful or doubtful[0][0] >= end
+    return Block(number, columns, line, irregular, tall, notes, plain)
 
 
 def _taken(queue: deque[tuple[int, T]], first: int, end: int) -> Iterator[tuple[int, T]]:
@@ -194,13 +211,16 @@ def _without_first(block: Block, rows: int) -> Block:
         {place - rows: found for place, found in block.irregular.items() if place >= rows},
         {place - rows: found for place, found in block.tall.items() if place >= rows},
         {place - rows: found for place, found in block.notes.items() if place >= rows},
+        block.plain,
     )
 
 
 def _asked_for(delimiter: str) -> str:
     found = _NAMES.get(delimiter.lower(), delimiter)
-    if len(found) > 1 or found in {'"', "\n", "\r"}:
-        raise ListError(f"delimiter {delimiter!r} is not one character", hint='one of "," ";" "|" "tab"')
+    if len(found) > 1 or found in {'"', "\n", "\r", "\0"} or not found.isascii():
+        raise ListError(
+            f"delimiter {delimiter!r} is not one ASCII character", hint='one of "," ";" "|" "tab"'
+        )
     return found
 
 

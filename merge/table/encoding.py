@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import codecs
-import hashlib
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from merge.errors import ListError, Problem
@@ -14,8 +12,6 @@ from merge.errors import ListError, Problem
 CHUNK = 1 << 18
 _SAMPLE = 1 << 16
 _LONGEST_LINE = 1 << 20
-_LONGEST_SIGN = 2
-"""How many bytes UTF-8 takes for a character of those that are looked for, but for its last."""
 
 _HINT = 'say encoding = "..." in campaign.toml, or save the list as "CSV UTF-8"'
 
@@ -26,100 +22,25 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_VISIBLE = bytes([*range(0x20, 0x7F), *b"\t\n\r", *range(0x80, 0x100)])
-_UNSEEN = tuple(
-    re.compile(pattern)
-    for pattern in (
-        rb"\xc2[\x80-\xa0\xad]",  # U+0080 to U+00A0, U+00AD
-        rb"\xe2\x80[\x8b\xaa-\xae]",  # U+200B, U+202A to U+202E
-        rb"\xe2\x81[\xa0\xa6-\xa9]",  # U+2060, U+2066 to U+2069
-        rb"\xef\xbb\xbf",  # U+FEFF
-    )
-)
-_EDGES = tuple(
-    re.compile(pattern)
-    for pattern in (
-        rb" \"?(?:[,;|\t\r\n]|$)",
-        rb" (?<=[,;|\t\r\n\"] )",
-        rb"\t",
-        rb"\"(?<=[\r\n]\")(?:[,;|\r\n]|$)",
-        rb"\"[\r\n](?<=[,;|\r\n]\"[\r\n])",
-        rb"\xe1\x9a\x80",  # U+1680 and further blanks beyond ASCII: U+2000 to U+200A, U+2028, U+2029, U+202F
-        rb"\xe2\x80[\x80-\x8a\xa8\xa9\xaf]",
-        rb"\xe2\x81\x9f",  # U+205F
-        rb"\xe3\x80\x80",  # U+3000
-    )
-)
-"""Signs of a blank at the edge of a cell. Each begins with literal bytes, for which the search is fast."""
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """What one look at all bytes of a text file tells.
-
-    `encoding` is a codec name that decodes every byte. `spotless` says that the text is known to hold no
-    control character and no invisible one, `trimmed` that no cell of it has blanks at its edge, whichever
-    of the usual delimiters (but for the tab) separates them.
-    """
-
-    encoding: str
-    content_hash: str
-    spotless: bool
-    trimmed: bool
-    problems: tuple[Problem, ...] = ()
-
-
-def survey(stream: BinaryIO, wanted: str, file: str) -> Survey:
-    """Read a whole text file once, in constant memory, and find its encoding.
+def find_encoding(stream: BinaryIO, wanted: str, file: str) -> tuple[str, tuple[Problem, ...]]:
+    """Read a whole text file in constant memory; return a codec that decodes every byte, and any doubt.
 
     A byte order mark decides; else UTF-8, if every byte agrees; else what chardet makes of the lines
     beyond ASCII, with a telling cell shown. `wanted` ends the search. Raises ListError.
     """
     start = stream.read(CHUNK)
-    stream.seek(0)
     marked = next((name for bom, name in _BOMS if start.startswith(bom)), "")
     encoding = _known(wanted) if wanted else marked or _without_bom(start) or "utf-8"
     if encoding == "utf-8" and marked:
         encoding = marked
-    decode = codecs.getincrementaldecoder(encoding)().decode
-    digest = hashlib.sha256()
-    spotless = trimmed = encoding in {"utf-8", "utf-8-sig"}
-    decodable = True
-    rest = tail = b""
-    first = True
-    while chunk := stream.read(CHUNK):
-        digest.update(chunk)
-        decodable = decodable and _decodes(decode, chunk)
-        if spotless:
-            spotless = _spotless(chunk.removeprefix(codecs.BOM_UTF8) if first else chunk, tail)
-            tail, first = chunk[-_LONGEST_SIGN:], False
-        if trimmed:
-            lines = rest + chunk
-            cut = lines.rfind(b"\n") + 1
-            # A file without LF is looked at cell by cell later on.
-            trimmed = 0 < cut > len(lines) - CHUNK and not any(edge.search(lines, 0, cut) for edge in _EDGES)
-            rest = lines[max(cut - 1, 0) :]
-    if not decodable or not _decodes(decode, b"", final=True):
-        if wanted or encoding != "utf-8":
-            raise _undecodable(stream, encoding, file)
-        guess, problem = _guess(stream, file)
-        return Survey(guess, digest.hexdigest(), False, False, (problem,))
-    trimmed = trimmed and not any(edge.search(rest) for edge in _EDGES)
-    return Survey(encoding, digest.hexdigest(), spotless, trimmed)
-
-
-def _decodes(decode: Callable[..., str], chunk: bytes, *, final: bool = False) -> bool:
-    try:
-        decode(chunk, final)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _spotless(chunk: bytes, before: bytes) -> bool:
-    """Whether a piece of UTF-8 holds no character that can't be seen; `before` are the bytes before it."""
-    text = before + chunk
-    return not chunk.translate(None, _VISIBLE) and not any(unseen.search(text) for unseen in _UNSEEN)
+    if _decodes_whole(stream, encoding):
+        return encoding, ()
+    if wanted or encoding != "utf-8":
+        raise _undecodable(stream, encoding, file)
+    guess, problem = _guess(stream, file)
+    return guess, (problem,)
 
 
 def _known(wanted: str) -> str:
@@ -204,13 +125,15 @@ def _guess(stream: BinaryIO, file: str) -> tuple[str, Problem]:
 
 
 def _decodes_whole(stream: BinaryIO, encoding: str) -> bool:
-    try:
-        decode = codecs.getincrementaldecoder(encoding)().decode
-    except LookupError:
-        return False
     stream.seek(0)
-    chunks = iter(lambda: stream.read(CHUNK), b"")
-    return all(_decodes(decode, chunk) for chunk in chunks) and _decodes(decode, b"", final=True)
+    try:
+        decoder = codecs.getincrementaldecoder(encoding)()
+        while chunk := stream.read(CHUNK):
+            decoder.decode(chunk)
+        decoder.decode(b"", final=True)
+    except (LookupError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def _telling(line: str) -> str:

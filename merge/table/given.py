@@ -31,8 +31,6 @@ class DataFrame(Protocol):
 class Given:
     """Rows from a DataFrame, or from mappings of column names to values; the names stand in row 1."""
 
-    spotless = False
-    trimmed = False
     problems: tuple[Problem, ...] = ()
 
     def __init__(self, source: object, name: str) -> None:

@@ -20,6 +20,8 @@ SAMPLED_ROWS = 200
 """How many rows are looked at to learn what a column holds."""
 
 _ADDRESS = re.compile(r"[^\s@,;<>()\"]+@[^\s@,;<>()\"]+\.[^\s@,;<>()\".]{2,}")
+_LONGEST_LOOK = 400
+"""How much of a cell is searched for an address: the time for it grows with the square."""
 _PARTLY = re.compile(r"(?:^|_)e?_?mails?(?:_|\d*$)|courriel|correo|e_?post|e_?mail_?adr|メール|邮箱|이메일")
 _UNSEEN = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]")
 
@@ -225,7 +227,7 @@ def _share(sample: list[list[str]], place: int) -> float:
 
 @lru_cache(maxsize=1024)
 def _looks_like_address(cell: str) -> bool:
-    return bool(_ADDRESS.search(cell))
+    return bool(_ADDRESS.search(cell[:_LONGEST_LOOK]))
 
 
 def _remarks(  # noqa: PLR0913, PLR0917 - all that a header row can be remarked upon for

@@ -12,16 +12,13 @@ from os import PathLike, fspath
 from typing import Protocol, cast
 
 from merge.errors import ListError, Problem
-from merge.model import Recipient
+from merge.model import Cells, Recipient, sound_recipient
 from merge.table.delimited import Delimited
 from merge.table.given import DataFrame, Given
 from merge.table.heading import SAMPLED_ROWS, SEARCHED_ROWS, find_heading
 from merge.table.source import Source, open_source, sniff
-from merge.table.values import Block, Columns, Grid, Irregular, Layout, ListOptions, Note
+from merge.table.values import LONGEST_CELL, Block, Columns, Grid, Irregular, Layout, ListOptions, Note
 from merge.table.workbook import Workbook
-
-LONGEST_CELL = 131_072
-"""In characters; Excel itself stops at 32,767."""
 
 _SHOWN = 80
 _UNSEEN = re.compile(
@@ -34,8 +31,7 @@ class Table:
     """A list of recipients, read anew each time it is iterated over; memory does not grow with a CSV.
 
     `columns` is what the header row says, `problems` are remarks on the file as a whole (those on a row
-    are in its Recipient), `content_hash` is a SHA-256 of the content in hexadecimal, `layout` tells how
-    the file has it.
+    are in its Recipient), `layout` tells how the file has it.
     """
 
     def __init__(self, grid: Grid, options: ListOptions, file: str) -> None:
@@ -43,10 +39,9 @@ class Table:
         self._grid = grid
         self._file = file
         self._heading = find_heading(head, options, file)
-        self._names = self._heading.names
+        self._places = dict(zip(self._heading.names, self._heading.places, strict=True))
         self.columns: Columns = self._heading.columns
         self.problems: tuple[Problem, ...] = (*grid.problems, *self._heading.problems)
-        self.content_hash: str = grid.content_hash
         self.layout: Layout = replace(grid.layout, header_row=self._heading.index + 1)
 
     def __iter__(self) -> Iterator[Recipient]:
@@ -54,62 +49,72 @@ class Table:
 
         Raises ListError where the file breaks off, or is no longer what it was when it was opened.
         """
-        heading = self._heading
-        leading = heading.places == tuple(range(len(heading.places)))
         blank: list[Recipient] = []
-        for block in self._grid.blocks(heading.index + 1, heading.width):
-            columns = block.columns
-            addresses = columns[heading.email]
-            if self._regular(block):
+        for block in self._grid.blocks(self._heading.index + 1, self._heading.width):
+            size = len(block.columns[0])
+            filled = self._filled(block, size)
+            if filled:
                 yield from blank
                 blank.clear()
-                named = columns if leading else [columns[place] for place in heading.places]
-                cells = map(dict, map(zip, repeat(self._names), zip(*named, strict=False)))
-                ids = repeat(None) if heading.id is None else columns[heading.id]
-                yield from map(Recipient, count(block.number), cells, addresses, ids)
-                continue
-            for recipient in self._with_care(block):
-                if recipient.problems or any(map(str.strip, recipient.cells.values())):
-                    yield from blank
-                    blank.clear()
-                    yield recipient
-                else:
-                    blank.append(recipient)
+                yield from self._recipients(block, 0, filled)
+            blank += self._recipients(block, filled, size)
 
-    def _regular(self, block: Block) -> bool:
-        """Whether nothing can be remarked on the rows of a block: nearly always, and quick to tell."""
-        if block.notes or block.irregular or "" in block.columns[self._heading.email]:
-            return False
-        return all(map(self._plain, block.columns))
+    @property
+    def content_hash(self) -> str:
+        """A SHA-256 of the content, in hexadecimal; a text file is read for it."""
+        return self._grid.content_hash
 
-    def _plain(self, column: list[str]) -> bool:
-        """Whether a person sees all that is in a column, and has blanks at no edge."""
-        if not self._grid.trimmed and column != list(map(str.strip, column)):
-            return False
-        if self._grid.spotless:
-            return True
-        text = "\n".join(column)
-        return not _UNSEEN.search(text) and (
-            len(text) <= LONGEST_CELL or max(map(len, column)) <= LONGEST_CELL
-        )
+    def _filled(self, block: Block, size: int) -> int:
+        """Return how many rows of a block there are up to the last that is not blank."""
+        for place in range(size - 1, -1, -1):
+            if place in block.notes or any(column[place].strip() for column in block.columns):
+                return place + 1
+        return 0
 
-    def _with_care(self, block: Block) -> Iterator[Recipient]:
-        """Yield the recipients of a block in which some row may be irregular."""
+    def _recipients(self, block: Block, start: int, end: int) -> Iterator[Recipient]:
+        """Return the recipients of some rows of a block; most need no look at each cell."""
+        special = {*block.notes, *block.irregular}
+        if not block.plain:
+            special.update(*map(_spotted, block.columns))
+        if not special:
+            return self._quickly(block, start, end)
+        return self._in_part_with_care(block, start, end, special)
+
+    def _in_part_with_care(
+        self, block: Block, start: int, end: int, special: set[int]
+    ) -> Iterator[Recipient]:
+        for place in sorted(place for place in special if start <= place < end):
+            yield from self._quickly(block, start, place)
+            yield self._with_care(block, place)
+            start = place + 1
+        yield from self._quickly(block, start, end)
+
+    def _quickly(self, block: Block, start: int, end: int) -> Iterator[Recipient]:
+        """Return the recipients of rows on which there is nothing to remark."""
         heading = self._heading
+        columns = block.columns
+        if end - start < len(columns[0]):
+            columns = [column[start:end] for column in columns]
+        cells = map(Cells, repeat(self._places), zip(*columns, strict=True))
+        ids = repeat(None) if heading.id is None else columns[heading.id]
+        return map(sound_recipient, count(block.number + start), cells, columns[heading.email], ids)
+
+    def _with_care(self, block: Block, place: int) -> Recipient:
+        """Return the recipient of a row, with all that can be remarked on it."""
+        heading = self._heading
+        row = tuple(column[place] for column in block.columns)
+        number = block.number + place
         line = block.line
-        for place, row in enumerate(zip(*block.columns, strict=True)):
-            number = block.number + place
-            problems = [self._placed(note) for note in block.notes.get(place, ())]
-            if any(map(str.strip, row)):
-                problem = partial(Problem, file=self._file, line=line, row=number)
-                if irregular := block.irregular.get(place):
-                    problems += self._ragged(irregular, problem)
-                problems += self._spots(row, problem)
-            cells = dict(zip(self._names, (row[i] for i in heading.places), strict=True))
-            id_ = None if heading.id is None else row[heading.id]
-            yield Recipient(number, cells, row[heading.email], id_, tuple(problems))
-            if line is not None:
-                line += block.tall.get(place, 1)
+        if line is not None:
+            line += place + sum(height - 1 for above, height in block.tall.items() if above < place)
+        problems = [self._placed(note) for note in block.notes.get(place, ())]
+        if any(map(str.strip, row)):
+            problem = partial(Problem, file=self._file, line=line, row=number)
+            if irregular := block.irregular.get(place):
+                problems += self._ragged(irregular, problem)
+            problems += self._spots(row, problem)
+        id_ = None if heading.id is None else row[heading.id]
+        return Recipient(number, Cells(self._places, row), row[heading.email], id_, tuple(problems))
 
     def _placed(self, note: Note) -> Problem:
         """Return the remark on a cell with the name of its column."""
@@ -145,8 +150,21 @@ class Table:
                 yield remark("error", "cell", message, hint="delete it in the list")
             elif unseen := _UNSEEN.findall(cell):
                 yield remark("warning", "invisible", f"{name} holds {_described(unseen)}")
-            elif cell.strip():
+            elif "" != cell.strip() != cell:
                 yield remark("warning", "blanks", f"{name} has blanks at its edge")
+
+
+def _spotted(column: list[str]) -> list[int]:
+    """Return the places of cells that have blanks at an edge, hold what can't be seen, or are too long."""
+    found: list[int] = []
+    if column != list(map(str.strip, column)):
+        found += (place for place, cell in enumerate(column) if cell != cell.strip())
+    text = "".join(column)
+    if not text.isprintable() and _UNSEEN.search(text):
+        found += (place for place, cell in enumerate(column) if _UNSEEN.search(cell))
+    if len(text) > LONGEST_CELL:
+        found += (place for place, cell in enumerate(column) if len(cell) > LONGEST_CELL)
+    return found
 
 
 class ProblemMaker(Protocol):

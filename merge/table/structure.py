@@ -1,105 +1,206 @@
-"""How many cells has each row of a text file, and on which line does it stand?"""
+"""How many cells has each row of a text file, on which line does it stand, and which need a closer look?"""
 
 from __future__ import annotations
 
 import csv
 import re
 from collections import deque
-from itertools import repeat
+from typing import TYPE_CHECKING
 
 from merge.errors import ListError, Problem
-from merge.table.values import Irregular
+from merge.table.values import LONGEST_CELL, Irregular
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _LONGEST_RECORD = 1 << 20
-_BREAK = re.compile(r"\r\n|\r|\n")
 _SHOWN = 500
+_QUOTE, _LF, _BLANK = b'"\n '
+_ORDINARY = bytes(
+    [*b"\n", *range(0x20, 0x7F), *({*range(0x80, 0x100)} - {0xC2, 0xE1, 0xE2, 0xE3, 0xEF})],
+)
+"""Bytes of UTF-8 that belong to no control character, invisible one, or blank beyond the usual one."""
+
+_UNSEEN = {
+    lead: re.compile(pattern)
+    for lead, pattern in (
+        (0xC2, rb"\xc2[\x80-\xa0\xad]"),  # U+0080 to U+00A0, U+00AD
+        (0xE1, rb"\xe1\x9a\x80"),  # U+1680
+        (0xE2, rb"\xe2(?:\x80[\x80-\x8b\xa8-\xaf]|\x81[\x9f-\xa0\xa6-\xa9])"),  # U+2000 to U+2069, in part
+        (0xE3, rb"\xe3\x80\x80"),  # U+3000
+        (0xEF, rb"\xef\xbb\xbf"),  # U+FEFF
+    )
+}
+"""What may begin with the other bytes beyond ASCII: characters that nobody sees, and blanks."""
 
 
 class Structure:
-    """Counts the cells of each record as the text goes by (RFC 4180, any line ends).
+    """Counts the cells of each record as the text goes by (RFC 4180, any line ends), in UTF-8.
 
     The parser that makes the values fills short rows up and cuts long ones off in silence, and puts text
     after a closing quote into the cell: here such rows are found. Text without quotes, and with quotes
-    round whole cells on one line, is counted in bulk; for the rest the csv module looks at each record.
-    Positions count records from 0.
+    round whole cells, is counted in bulk; for the rest the csv module looks at each record.
+    Positions count records from 0. `doubtful` are ranges of records: in all others it is known that no
+    cell has a blank at its edge, holds what can't be seen, or is too long.
     """
 
     def __init__(self, delimiter: str, width: int, file: str, lines_before: int = 0) -> None:
-        """`width` is the number of cells that a row should have."""
+        """`delimiter` is one ASCII character, `width` the number of cells that a row should have."""
         self.records = 0
         self.irregular: deque[tuple[int, Irregular]] = deque()
         self.tall: deque[tuple[int, int]] = deque()
         self.notes: deque[tuple[int, Problem]] = deque()
+        self.doubtful: deque[tuple[int, int]] = deque()
         self.error: ListError | None = None
         self._delimiter = delimiter
+        self._separator = ord(delimiter)
+        self._ordinary = _ORDINARY + delimiter.encode()
         self._width = width
         self._file = file
         self._line = lines_before
-        self._rest = ""
-        self._careful = False
-        special = re.escape(delimiter)
-        # Both begin with the quote itself, for which the regular expression engine looks fast.
-        self._strays = (re.compile(rf'"[^{special}\r\n"]'), re.compile(rf'"(?<=[^{special}\r\n"]")'))
+        self._rest = b""
 
-    def feed(self, text: str) -> None:
+    def feed(self, text: bytes) -> None:
         """Take in the next piece of the text. What is wrong with it goes to `error`."""
         if self.error:
             return
         text = self._rest + text
         # A CR at the end may be the first half of a CRLF.
-        held = "\r" if text.endswith("\r") else ""
+        held = b"\r" if text.endswith(b"\r") else b""
         text = text.removesuffix(held)
-        if "\r" in text and text.count("\r") != text.count("\r\n"):
-            text = text.replace("\r\n", "\n").replace("\r", "\n")
-        cut = text.rfind("\n") + 1
-        if not self._careful:
-            quotes = text.count('"', 0, cut)
-            while quotes % 2:
-                before = text.rfind("\n", 0, cut - 1) + 1
-                quotes -= text.count('"', before, cut)
-                cut = before
-        if not cut and len(text) > _LONGEST_RECORD:
-            cut = len(text)
-        self._rest = text[cut:] + held
-        if cut:
-            self._take(text[:cut], last=False)
+        if b"\r" in text:
+            text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        taken = self._count(text)
+        if taken is None or (not taken and len(text) > _LONGEST_RECORD):
+            taken = (text.rfind(b"\n") + 1) or (len(text) if len(text) > _LONGEST_RECORD else 0)
+            taken -= self._read(text[:taken], last=False)
+        self._rest = text[taken:] + held
 
     def finish(self) -> None:
         """Take in what is left at the end of the text."""
-        rest, self._rest = self._rest, ""
-        if rest and not self.error:
-            text = _BREAK.sub("\n", rest)
-            self._take(text if text.endswith("\n") else text + "\n", last=True)
+        text, self._rest = self._rest.replace(b"\r", b"\n"), b""
+        if self.error or not text:
+            return
+        if not text.endswith(b"\n"):
+            text += b"\n"
+        taken = self._count(text)
+        if taken != len(text):
+            self._read(text[taken or 0 :], last=True)
 
-    def _take(self, text: str, *, last: bool) -> None:
-        outside = '"'.join(text.split('"')[::2]) if '"' in text else text
-        if self._careful or last or len(outside) != len(text):
-            self._careful = self._careful or any(stray.search(outside) for stray in self._strays)
-            if self._careful or outside.count("\n") != text.count("\n") or text.count('"') % 2:
-                self._take_carefully(text, last=last)
-                return
-        lines = outside.split("\n")
-        lines.pop()
-        counts = list(map(str.count, lines, repeat(self._delimiter)))
-        if counts.count(self._width - 1) != len(counts):
-            whole = text.split("\n")
-            for place, count in enumerate(counts):
-                if count != self._width - 1:
-                    self._note(self.records + place, count + 1, whole[place])
-        self.records += len(counts)
-        self._line += len(counts)
+    def _count(self, text: bytes) -> int | None:
+        """Count the whole records at the start of a text, and return how many bytes they take.
 
-    def _note(self, record: int, cells: int, line: str) -> None:
-        extra = ""
-        if cells > self._width:
-            row = next(csv.reader([line], delimiter=self._delimiter), [])
-            extra = next(filter(str.strip, row[self._width :]), "")
+        None where a quote stands elsewhere than round a whole cell: then nothing was counted.
+        """
+        import numpy as np  # noqa: PLC0415 - it comes with pandas, only where a list is read
+
+        if not text:
+            return 0
+        content = np.frombuffer(text, np.uint8)
+        special = (content == self._separator) | (content == _LF)
+        inner: NDArray[np.intp] | None = None
+        doubtful = False
+        if b'"' in text:
+            special |= content == _QUOTE
+            places = np.flatnonzero(special)
+            quotes = content[places] == _QUOTE
+            inside = np.logical_xor.accumulate(quotes)
+            opening, closing = places[quotes & inside], places[quotes & ~inside]
+            edges = self._edges_in_quotes(content, opening, closing)
+            if edges is None:
+                return None
+            doubtful = bool((edges <= _BLANK).any())
+            inner = places[inside & (content[places] == _LF)]
+            places = places[~inside & ~quotes]
+        else:
+            places = np.flatnonzero(special)
+        last_of = np.flatnonzero(content[places] == _LF)
+        if not len(last_of):
+            return 0
+        places = places[: last_of[-1] + 1]
+        ends = places[last_of]
+        taken = int(ends[-1]) + 1
+        if inner is not None and len(inner) and not self._note_tall(text, ends, inner[inner < taken]):
+            return None
+        cells = np.diff(last_of, prepend=-1)
+        for place in np.flatnonzero(cells != self._width).tolist():
+            start = int(ends[place - 1]) + 1 if place else 0
+            self._note(self.records + place, int(cells[place]), text[start : int(ends[place])])
+        if (
+            doubtful
+            or content[0] == _BLANK
+            or (content[places[:-1] + 1] == _BLANK).any()
+            or (content[places - 1] == _BLANK).any()
+            or np.diff(ends, prepend=-1).max() > LONGEST_CELL
+            or self._unseen(text)
+        ):
+            self.doubtful.append((self.records, self.records + len(ends)))
+        self.records += len(ends)
+        self._line += len(ends)
+        return taken
+
+    def _edges_in_quotes(
+        self, content: NDArray[np.uint8], opening: NDArray[np.intp], closing: NDArray[np.intp]
+    ) -> NDArray[np.uint8] | None:
+        """Return the first and last byte inside each pair of quotes; None if a quote stands inside a cell."""
+        import numpy as np  # noqa: PLC0415 - as above
+
+        end = len(content) - 1
+        before = content[opening - 1]
+        if len(opening) and not opening[0]:
+            before[0] = _LF
+        after = content[np.minimum(closing + 1, end)]
+        for beside in (before, after):
+            if not ((beside == self._separator) | (beside == _LF) | (beside == _QUOTE)).all():
+                return None
+        # Beside another quote it is one that belongs to the text.
+        first = content[np.minimum(opening + 1, end)[before != _QUOTE]]
+        return np.concatenate((first, content[(closing - 1)[after != _QUOTE]]))
+
+    def _note_tall(self, text: bytes, ends: NDArray[np.intp], inner: NDArray[np.intp]) -> bool:
+        """Note the records of several lines; `inner` are line breaks in quotes. False for one too long."""
+        import numpy as np  # noqa: PLC0415 - as above
+
+        numbers, breaks = np.unique(np.searchsorted(ends, inner), return_counts=True)
+        found = []
+        for number, more in zip(numbers.tolist(), breaks.tolist(), strict=True):
+            record = text[int(ends[number - 1]) + 1 if number else 0 : int(ends[number]) + 1]
+            if len(record) > LONGEST_CELL:
+                return False
+            found.append((number, more, record))
+        for number, more, record in found:
+            self.tall.append((self.records + number, more + 1))
+            self._look_for_swallowed(self._cells(record), self.records + number, self._line + number)
+            self._line += more
+        return True
+
+    def _unseen(self, text: bytes) -> bool:
+        """Whether a text may hold a character that can't be seen, or a blank other than the usual one."""
+        rare = text.translate(None, self._ordinary)
+        if not rare:
+            return False
+        kinds = set(rare)
+        return not kinds <= _UNSEEN.keys() or any(_UNSEEN[lead].search(text) for lead in kinds)
+
+    def _note(self, record: int, cells: int, line: bytes) -> None:
+        row = self._cells(line) if cells > self._width else []
+        extra = next(filter(str.strip, row[self._width :]), "")
         self.irregular.append((record, Irregular(cells, extra)))
 
-    def _take_carefully(self, text: str, *, last: bool) -> None:
-        lines = re.findall(r"[^\n]*\n|[^\n]+$", text)
+    def _cells(self, record: bytes) -> list[str]:
+        """Return the cells of one record; none of one that is too long, of which others tell."""
+        try:
+            return next(csv.reader([record.decode("utf-8", "replace")], delimiter=self._delimiter), [])
+        except csv.Error:
+            return []
+
+    def _read(self, text: bytes, *, last: bool) -> int:
+        """Look at each record; return how many bytes at the end belong to one that goes on."""
+        lines = re.findall(r"[^\n]*\n|[^\n]+$", text.decode("utf-8", "surrogateescape"))
         reader = csv.reader(lines, delimiter=self._delimiter, strict=True)
-        start = 0
+        start, first = 0, self.records
+        left = 0
         try:
             for row in reader:
                 height = reader.line_num - start
@@ -109,36 +210,38 @@ class Structure:
                     self.irregular.append((self.records, Irregular(cells, extra)))
                 if height > 1:
                     self.tall.append((self.records, height))
-                    self._look_for_swallowed(row)
+                    self._look_for_swallowed(row, self.records, self._line)
                 self.records += 1
                 self._line += height
                 start = reader.line_num
         except csv.Error as error:
-            rest = "".join(lines[start:])
-            if "unexpected end" in str(error) and not last and len(rest) < _LONGEST_RECORD:
-                self._careful = True
-                self._rest = rest + self._rest
+            rest = len("".join(lines[start:]).encode("utf-8", "surrogateescape"))
+            if "unexpected end" in str(error) and not last and rest < _LONGEST_RECORD:
+                left = rest
             else:
                 self.error = self._broken(str(error), lines[start : reader.line_num])
+        if self.records > first:
+            self.doubtful.append((first, self.records))
+        return left
 
-    def _look_for_swallowed(self, row: list[str]) -> None:
+    def _look_for_swallowed(self, row: list[str], record: int, line: int) -> None:
         """Warn of a cell that looks as if it had swallowed whole rows: a quote may be missing."""
         for cell in row:
             inner = cell.split("\n")[1:]
             enough = max(1, min(self._width, 3) - 1)
-            if any(line.count(self._delimiter) >= enough and "@" in line for line in inner):
+            if any(text.count(self._delimiter) >= enough and "@" in text for text in inner):
                 message = f"a cell in quotes runs over {len(inner) + 1} lines and holds what look like rows"
                 problem = Problem(
                     "warning",
                     "quote",
                     message,
                     file=self._file,
-                    line=self._line + 1,
-                    row=self.records + 1,
+                    line=line + 1,
+                    row=record + 1,
                     value=cell[:_SHOWN],
                     hint="is a closing quote missing?",
                 )
-                self.notes.append((self.records, problem))
+                self.notes.append((record, problem))
 
     def _broken(self, reason: str, lines: list[str]) -> ListError:
         """Return the error for the record that starts on the next line."""

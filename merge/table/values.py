@@ -8,6 +8,9 @@ from typing import Protocol
 
 from merge.errors import Problem
 
+LONGEST_CELL = 131_072
+"""In characters; Excel itself stops at 32,767."""
+
 
 @dataclass(frozen=True, slots=True)
 class ListOptions:
@@ -62,7 +65,8 @@ class Block:
 
     `number` is what the spreadsheet shows for the first row, `line` the line of the file on which it starts.
     The mappings go by a row's place in the block: `irregular` rows, `tall` ones with the number of lines
-    that they take, and the `notes` on single rows.
+    that they take, and the `notes` on single rows. `plain` says that it is known that no cell has blanks
+    at its edge, holds a control character or an invisible one, or is too long.
     """
 
     number: int
@@ -71,6 +75,7 @@ class Block:
     irregular: Mapping[int, Irregular] = field(default_factory=dict)
     tall: Mapping[int, int] = field(default_factory=dict)
     notes: Mapping[int, Sequence[Note]] = field(default_factory=dict)
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +97,6 @@ class Grid(Protocol):
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong with the file as a whole."""
-
-    @property
-    def spotless(self) -> bool:
-        """Whether it is known that no cell holds a control character, an invisible one, or is too long."""
-
-    @property
-    def trimmed(self) -> bool:
-        """Whether it is known that no cell has blanks at its edge."""
 
     @property
     def content_hash(self) -> str:

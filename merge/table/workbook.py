@@ -34,9 +34,6 @@ _LOOKS: dict[str, Callable[[bytes, str, str], Around]] = {
 class Workbook:
     """One sheet of a workbook: pandas and calamine make the values, the file itself tells their look."""
 
-    spotless = False
-    trimmed = False
-
     def __init__(self, content: bytes, kind: str, options: ListOptions, file: str) -> None:
         """Look through the sheet, then open it. Raises ListError."""
         self._file = file

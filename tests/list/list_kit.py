@@ -32,6 +32,16 @@ def xlsx(path, rows, *, sheet="List", **book):
     return path
 
 
+def written(rows, delimiter, line_end, *, quoted=False):
+    """RFC 4180, by hand: csv.writer leaves a lone CR unquoted."""
+
+    def cell(text):
+        needs = quoted or any(character in text for character in (delimiter, '"', "\r", "\n"))
+        return '"' + text.replace('"', '""') + '"' if needs else text
+
+    return "".join(delimiter.join(map(cell, row)) + line_end for row in rows)
+
+
 CONTENT_TYPES = (
     '<?xml version="1.0"?><Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
     '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'

@@ -415,7 +415,11 @@ REFUSED = {
         {},
         ["UTF-8 but for line 52"],
     ),
-    "delimiter of two characters": (b"email\na@example.org\n", {"delimiter": "::"}, ["is not one character"]),
+    "delimiter of two characters": (
+        b"email\na@example.org\n",
+        {"delimiter": "::"},
+        ["is not one ASCII"],
+    ),
     "ambiguous delimiter": (
         b"a,b;c\nx,ann@example.org;z\ny,bob@example.org;w\n",
         {},

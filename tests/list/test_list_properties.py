@@ -2,7 +2,6 @@
 
 import csv
 import io
-import itertools
 import string
 import tempfile
 from pathlib import Path
@@ -11,27 +10,16 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from list_kit import inline, ods, raw_ods, raw_xlsx, worksheet, xlsx
+from list_kit import inline, ods, raw_ods, raw_xlsx, worksheet, written, xlsx
 
 from merge.errors import ListError
-from merge.table import ListOptions, encoding, read_table, reading
-from merge.table.structure import Structure
+from merge.table import ListOptions, read_table
 
 # The machine may be busy with other tests.
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 LINE_ENDS = ("\n", "\r\n", "\r")
-
-
-def written(rows, delimiter, line_end, *, quoted=False):
-    """RFC 4180, by hand: csv.writer leaves a lone CR unquoted."""
-
-    def cell(text):
-        needs = quoted or any(character in text for character in (delimiter, '"', "\r", "\n"))
-        return '"' + text.replace('"', '""') + '"' if needs else text
-
-    return "".join(delimiter.join(map(cell, row)) + line_end for row in rows)
 
 
 def tables(cells):
@@ -108,34 +96,6 @@ def test_text_survives_mappings(table):
 RAW = st.text(st.sampled_from('ab,;"\n\r @') | st.sampled_from(string.ascii_lowercase), max_size=60)
 
 
-@settings(UNHURRIED, max_examples=400)
-@given(text=RAW, cuts=st.lists(st.integers(0, 60), max_size=4), width=st.integers(1, 4))
-@example(text='x,5",y\nz,6",w\n', cuts=[], width=3)
-@example(text='a,"b\nc",d\n', cuts=[5], width=3)
-@example(text="a\r\n\r\nb", cuts=[2], width=1)
-@example(text='"a""b",""\n', cuts=[4], width=2)
-@example(text=';"\n\n', cuts=[], width=1)
-@example(text=';"\r\r', cuts=[], width=1)
-def test_the_structure_is_that_of_the_csv_module(text, cuts, width):
-    """The bulk count, cut anywhere, finds the same records as a slow and careful parser."""
-    try:
-        careful = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except csv.Error:
-        careful = None
-    structure = Structure(",", width, "list.csv")
-    places = [0, *sorted(cut for cut in cuts if cut < len(text)), len(text)]
-    for start, end in itertools.pairwise(places):
-        structure.feed(text[start:end])
-    structure.finish()
-    if careful is None:
-        assert structure.error is not None
-        return
-    assert structure.error is None
-    assert structure.records == len(careful)
-    found = {record: irregular.cells for record, irregular in structure.irregular}
-    assert found == {n: max(len(row), 1) for n, row in enumerate(careful) if max(len(row), 1) != width}
-
-
 @settings(UNHURRIED, max_examples=300)
 @given(text=RAW)
 @example(text='a,5" b\nc')
@@ -183,29 +143,6 @@ def test_what_is_remarked_does_not_depend_on_the_way_it_is_read(table, delimiter
         return [[(p.kind, p.field, p.message) for p in r.problems if p.kind != "quote"] for r in recipients]
 
     assert remarks(from_file) == remarks(from_cells)
-
-
-@settings(UNHURRIED, max_examples=300)
-@given(
-    table=tables(CSV_TEXT | st.sampled_from([" a", "a ", "\u00a0", "a\u200bb", "\u3000a"])),
-    size=st.integers(3, 64),
-)
-@example(table=[["email", "A"], ["p@example.org", "x"], [" p@e.org", "x"], ["q@example.or", ""]], size=24)
-@example(table=[["email", "A"], ["p@example.org", "x\u200by"]], size=24)
-@example(table=[["email", "A"], ["p@example.org", "x "]], size=30)
-def test_the_look_at_the_bytes_may_be_cut_anywhere(table, size):
-    """What is called trimmed and spotless is so, wherever one piece of the file ends and the next begins."""
-    cells = [cell for row in table for cell in row]
-    content = written(table, ",", "\n").removesuffix("\n").encode()
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(encoding, "CHUNK", size)
-        found = encoding.survey(io.BytesIO(content), "", "list.csv")
-    assert found.encoding == "utf-8"
-    # Some control characters count as blanks, too; they are looked for as what cannot be seen.
-    if found.trimmed and found.spotless:
-        assert cells == list(map(str.strip, cells))
-    if found.spotless:
-        assert not [cell for cell in cells if reading._UNSEEN.search(cell)]
 
 
 def ods_row(kind, text):
