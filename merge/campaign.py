@@ -31,7 +31,7 @@ from merge.journal import Journal, Ledger, View
 from merge.model import Letter, Record
 from merge.plan import Wish
 from merge.rehearsal import Rehearsal, letters_for, rehearse
-from merge.sending import Consent, Sending, Summary, Talk, in_trouble, next_step
+from merge.sending import Consent, Sending, Summary, Talk, next_step
 
 
 class Campaign:
@@ -189,7 +189,7 @@ class Campaign:
         if view is None:
             return
         with view:
-            yield from filter(in_trouble, view.records()) if troubled else view.records()
+            yield from view.troubles() if troubled else view.records()
 
     def forget(self) -> int:
         """Remove from the finished edition whatever tells who its people are; return the number of rows.

@@ -169,6 +169,8 @@ def check(  # noqa: C901, PLR0913 - a branch for each thing that may become of a
             found.invalid += 1
             register.add(recipient.row, who.key, who.to, State.INVALID, wrong, "", duplicate=who.further)
         elif examined and (reason := withheld(who.key, examined)):
+            words = f"not mailed: {reason}"
+            found.add([Problem("warning", "suppressed", words, list_name, row=recipient.row, value=who.to)])
             found.skip(reason)
             register.add(recipient.row, who.key, who.to, State.SKIPPED, reason, "")
         elif examined:

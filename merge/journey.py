@@ -69,6 +69,10 @@ class Parts:
             return "not chosen by where"
         if self.consent and not consents(recipient.cells[self.consent]):
             return "no consent"
+        return self.refused(recipient)
+
+    def refused(self, recipient: Recipient) -> str:
+        """Say that a person wants no mail, as far as is known; empty where they said nothing."""
         try:
             return self.suppression.listed(recipient.address) or ""
         except AddressError:
@@ -172,12 +176,15 @@ def deliveries(  # noqa: PLR0913 - what one run is about; all but two are named
     puts in what only a letter on its way has: the token to unsubscribe with, the address bounces go to.
     """
     made = 0
+    to_do = journal.to_do()
     for recipient in parts.rows:
         if limit is not None and made >= limit:
             return
+        if recipient.row >= len(to_do) or not to_do[recipient.row]:
+            continue
         if rows is not None and recipient.row not in rows:
             continue
-        key = _deliverable_key(parts, recipient)
+        key = _key(recipient)
         standing = journal.standing(key) if key else None
         if standing is None or standing.row != recipient.row:
             continue
@@ -193,6 +200,9 @@ def deliveries(  # noqa: PLR0913 - what one run is about; all but two are named
                 "the list, the letter or an attachment changed meanwhile",
                 hint="run mergepost send again: it shows a new plan and goes on where this run stopped",
             )
+        if (reason := parts.refused(recipient)) and not parts.withheld(letter.envelope.recipients):
+            journal.skip(key, reason)
+            continue
         made += 1
         if answering:
             letter = _in_thread(letter, journal.sent_with(answering, key))
@@ -211,10 +221,15 @@ def _is_wrong(recipient: Recipient) -> bool:
 
 
 def _deliverable_key(parts: Parts, recipient: Recipient) -> str:
+    key = _key(recipient)
+    return "" if key and parts.left_out(recipient) else key
+
+
+def _key(recipient: Recipient) -> str:
+    """Return what a row is known by, empty where it can have no letter of its own."""
     if recipient.joined is not None or not any(text.strip() for text in recipient.cells.values()):
         return ""
     try:
-        key = row_key(recipient)
+        return row_key(recipient)
     except AddressError:
         return ""
-    return "" if parts.left_out(recipient) else key

@@ -306,18 +306,13 @@ class Sending:
             code = 3 if changed else ending.stopped.exit_code
         if not code and (doubtful or any(counts[state] for state in _UNFINISHED)):
             code = 3
-        troubles = tuple(islice(filter(in_trouble, self.journal.records()), _TROUBLES))
+        troubles = tuple(islice(self.journal.troubles(), _TROUBLES))
         return Summary(proposal, counts, ending, troubles, None, seconds, next_step(counts, doubtful), code)
 
 
 def as_it_is(letter: Letter) -> Letter:
     """Return a letter unchanged."""
     return letter
-
-
-def in_trouble(record: Record) -> bool:
-    """Whether a row needs a look: failed, deferred, or uncertain and not decided about."""
-    return record.state in (State.FAILED, State.DEFERRED, State.UNCERTAIN) and not record.settled
 
 
 def next_step(states: Mapping[State, int], doubtful: int, *, running: bool = False) -> str:

@@ -76,6 +76,15 @@ UPDATE rows SET row = ?, recipient = ?, listed = ?, state = ?, reason = ?, diges
 WHERE id = ?
 """
 COUNTS = "SELECT state, count(*) FROM rows WHERE edition = ? AND listed > '' GROUP BY state"
+LAST_ROW = "SELECT coalesce(max(row), 0) FROM rows WHERE edition = ?"
+TO_DO = "SELECT row FROM rows WHERE edition = ? AND listed = 'waiting' AND state IN ('waiting', 'deferred')"
+TROUBLES = """
+SELECT row, key, recipient, state, code, enhanced, reply, attempts, message_id, time, due,
+       settled, reason, stage
+FROM rows WHERE edition = ? AND listed > '' AND settled = 0
+  AND state IN ('failed', 'deferred', 'uncertain', 'committing')
+ORDER BY row
+"""
 NEXT_DUE = "SELECT min(due) FROM rows WHERE edition = ? AND listed > '' AND state = 'deferred'"
 RECENT = "SELECT time, recipients FROM attempts WHERE time > ? ORDER BY time"
 MAILED = """

@@ -117,6 +117,10 @@ class View:
         """Yield what is known of every row of the list, in row order."""
         return self._records(statements.RECORDS)
 
+    def troubles(self) -> Iterator[Record]:
+        """Yield the rows that need a look, in row order: failed, deferred, or uncertain and undecided."""
+        return (record for record in self._records(statements.TROUBLES) if record.state is not State.WAITING)
+
     def gone(self) -> Iterator[Record]:
         """Yield what is known of the rows that are no longer in the list, in the order they had there."""
         return self._records(statements.GONE_RECORDS)
@@ -141,6 +145,14 @@ class View:
     def recent(self, since: float) -> list[Past]:
         """Return all attempts since a moment, of every edition: when, and for how many recipients."""
         return list(self._database.all(statements.RECENT, (since,)))
+
+    def to_do(self) -> bytearray:
+        """Return a byte for each number of a row: 1 where the row is waiting or deferred."""
+        last = self._database.one(statements.LAST_ROW, (self._id,))[0]
+        flags = bytearray(last + 1)
+        for (row,) in self._database.all(statements.TO_DO, (self._id,)):
+            flags[row] = 1
+        return flags
 
     def mailed(self, since: float) -> Iterator[tuple[str, float]]:
         """Yield the address and the moment of what was sent since a moment, in every edition."""
