@@ -23,7 +23,8 @@ ACCEPTED = "235 2.7.0 accepted"
 class Manners:
     """How a mail server behaves. `groups`: whether it answers every command of one write.
 
-    It ends a line with 421 when that has taken `per_line` messages; `taken` are their recipients.
+    It ends a line with 421 when that has taken `per_line` messages; `taken` are their recipients. `rcpt` is
+    its answer to recipients, once it has taken one message.
     """
 
     extensions: tuple[str, ...] = ("PIPELINING", "SIZE 25000000", "8BITMIME", "SMTPUTF8")
@@ -34,6 +35,7 @@ class Manners:
     security: str = "none"
     context: ssl.SSLContext | None = None
     per_line: int = 0
+    rcpt: str = ""
     on_login: Callable[[], None] = lambda: None
     heard: list[str] = field(default_factory=list)
     taken: list[str] = field(default_factory=list)
@@ -107,6 +109,9 @@ class _Conversation(socketserver.StreamRequestHandler):
         if word == "MAIL" and self.taken == self.manners.per_line:
             self._say("421 4.7.0 that is enough for one line")
             return False
+        if word == "RCPT" and self.manners.rcpt and self.manners.taken:
+            self._say(self.manners.rcpt)
+            return True
         if word != "DATA":
             self.recipient = text.partition("<")[2].rstrip(">")
             self._say("250 2.1.0 ok")
