@@ -100,7 +100,7 @@ class Desk:
             boxes = [*one["to"], *one.get("cc", []), *one.get("bcc", [])]
             return message["headers"]["Message-ID"], tuple(box["email"] for box in boxes)
         boxes = [*message["To"], *message.get("Cc", []), *message.get("Bcc", [])]
-        return message["Headers"]["X-Mergepost-ID"], tuple(box["Email"] for box in boxes)
+        return message.get("Headers", {}).get("X-Mergepost-ID", ""), tuple(box["Email"] for box in boxes)
 
     def messages(self, body: Any) -> list[Any]:
         return [body] if self.vendor == "sendgrid" else body["Messages"]
@@ -153,6 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
         for error in VALID[desk.vendor].iter_errors(body):
             desk.flaws.append(f"{error.json_path}: {error.message[:200]}")
         messages = desk.messages(body)
+        self.sandboxed = "SandboxMode" in body
         with desk.lock:
             desk.bodies.append(body)
             number = len(desk.bodies) - 1
@@ -178,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
     # Fates
 
     def _accept(self, messages: list[Any]) -> None:
-        self._answer(messages, take=True)
+        self._answer(messages, take=not self.sandboxed)
 
     def _answer(self, messages: list[Any], *, take: bool) -> None:
         if self.desk.vendor == "sendgrid":
