@@ -15,7 +15,7 @@ from merge.model import Delivery, Envelope, Outcome, State
 from merge.pace import Pace
 from merge.retry import Retry
 
-CODES = {State.SENT: 250, State.FAILED: 554, State.DEFERRED: 451, State.UNCERTAIN: None}
+CODES = {State.SENT: 250, State.FAILED: 554, State.DEFERRED: 451, State.UNCERTAIN: None, State.SKIPPED: None}
 Answer = Callable[[Delivery], tuple[State, str]]
 
 

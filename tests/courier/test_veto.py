@@ -1,4 +1,4 @@
-"""A letter that must not go after all is looked at when its moment has come, and takes no place of the pace."""
+"""A letter that must not go after all is looked at when its moment has come, and takes no place."""
 
 from __future__ import annotations
 
