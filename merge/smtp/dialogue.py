@@ -73,7 +73,8 @@ class Dialogue:
         if case is None:
             yield from self._idle()
         elif self.line.full:
-            raise Over(Hangup(Run.GO_ON, f"has had {self.line.carried} messages on this line"), polite=True)
+            had = "was logged in to" if self.line.spent else f"has had {self.line.carried} messages"
+            raise Over(Hangup(Run.GO_ON, f"{had} on this line"), polite=True)
         elif self._may_window(len(case.delivery.envelope.recipients)):
             yield REFILL
             yield from window.carry(self.line)

@@ -135,7 +135,10 @@ def _envelope(line: Line, case: Case) -> Generator[Step, Event, Progress]:
     except Over as over:
         if line.habits.grouped or over.told or over.hangup.run is not Run.RECONNECT:
             raise
-        line.fall(LOCK_STEP)  # the first group ever, and the line is gone: some servers say no like that
+        # The first group ever, and the line is gone: some servers say no like that. Once may be an accident.
+        line.habits.groups_lost += 1
+        if line.habits.groups_lost > 1:
+            line.fall(LOCK_STEP)
         raise Over(Hangup(Run.GO_ON, over.hangup.reason), slipped=over.slipped) from None
     line.habits.grouped = True
     return (yield from _further(line, case, progress))

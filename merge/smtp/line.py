@@ -33,6 +33,7 @@ class Habits:
     limit: int = 0
     refusals: int = 0
     grouped: bool = False  # a group has been answered in full
+    groups_lost: int = 0  # how often a line ended on its first group, before any group was answered
     windowed: bool = False  # a message by BDAT has been answered in full
     ended_at: int = 0  # how many messages the last line carried when the server ended it
 
@@ -67,7 +68,8 @@ class Line:
     `extensions` are the server's (keyword -> parameters), read anew after TLS; `size_limit` is the largest
     message that it takes, in bytes (RFC 1870; 0: it does not say). `level` is how much goes in one write.
     `carried` counts the messages it took an envelope for; `stale`: a transaction was left open, so RSET comes
-    before the next MAIL; `adapting`: the level has just fallen, so losing the line is no surprise.
+    before the next MAIL; `spent`: what it was opened with is about to end; `adapting`: the level has just
+    fallen, so losing the line is no surprise.
     """
 
     docket: Docket
@@ -81,6 +83,7 @@ class Line:
     mechanism: str = ""
     carried: int = 0
     stale: bool = False
+    spent: bool = False
     adapting: bool = False
     _lost: str = ""
     _awaited: Read | None = None
@@ -105,8 +108,8 @@ class Line:
 
     @property
     def full(self) -> bool:
-        """Whether this line has carried as many messages as one may."""
-        return bool(self.habits.limit) and self.carried >= self.habits.limit
+        """Whether this line has carried as many messages as one may, or may carry none any more."""
+        return self.spent or (0 < self.habits.limit <= self.carried)
 
     def ask(self, stage: str, data: bytes) -> Generator[Step, Event, Reply]:
         """Say it, and return the answer."""

@@ -206,6 +206,15 @@ PROVIDERS: tuple[Rule, ...] = (
         who="Postfix",
         source="Postfix 3.7, smtpd",
     ),
+    Rule(
+        _ANY_OF_A_MESSAGE,
+        ("550",),
+        _SLOW,
+        enhanced=r"5\.7\.0",
+        text="too many emails per second",
+        who="Mailtrap",
+        source="experience reports",
+    ),
     Rule((RCPT,), ("452",), _PAUSE, text="space shortage", who="Exim", source="Exim 4.96, smtp_in"),
     Rule(
         (AUTH,),

@@ -8,61 +8,31 @@ what was.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 from merge.errors import CarrierError, MergeError
 from merge.model import Delivery, Outcome, State
 from merge.smtp import command
+from merge.smtp.account import Account, Login
 from merge.smtp.again import SCHEDULE, Again, Exhausted
-from merge.smtp.auth import Credentials
 from merge.smtp.deeds import Hands
 from merge.smtp.dialogue import Dialogue
 from merge.smtp.docket import Docket
 from merge.smtp.line import LOCK_STEP, RIDING, WINDOWED, Habits, Line, Over
 from merge.smtp.meaning import NOOP, RSET, Run
-from merge.smtp.opening import Terms
 from merge.smtp.steps import Deadlines, Event, Hangup, Idle, Leave, Lost, Step
 from merge.smtp.throttle import Throttle
 from merge.smtp.wire import Broken, Clock, Security, UnknownName, Wire
 
-Secret = Callable[[], str]
-"""Gives a password or a token when it is needed, and only then."""
+__all__ = ["Account", "Greeting", "Session"]
 
 Heard = TypeVar("Heard")
 
 _PROBES = 3
 
 _INTERRUPTED = "the run was interrupted before the server answered"
-_APP_PASSWORD = re.compile(r"[a-z]{4}( [a-z]{4}){3}")
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A server, and the way to use it.
-
-    `security` is "tls" (from the start), "starttls" or "none". `token` (for XOAUTH2, OAUTHBEARER) wins over
-    `password`; `mechanisms`, if any, are the only ones a login is tried with, in that order. `per_connection`
-    is the number of messages after which the line is renewed (0: never). `pipelining` is the highest level of
-    pipelining, `window` the number of messages in flight at level 3; 0 keeps to level 2. `ehlo_name` is told
-    to the server; empty: this side's address, which tells no name. `login_hints` are those of Terms.
-    """
-
-    host: str
-    port: int
-    security: Literal["tls", "starttls", "none"] = "tls"
-    user: str = ""
-    password: Secret | None = field(default=None, repr=False)
-    token: Secret | None = field(default=None, repr=False)
-    mechanisms: tuple[str, ...] = ()
-    ca_file: str = ""
-    per_connection: int = 100
-    pipelining: Literal["auto", 0, 1, 2] = "auto"
-    window: int = 0
-    ehlo_name: str = ""
-    login_hints: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +101,7 @@ class Session:
         self._answered = False  # a row got its answer since the last loss
         self._tries: dict[str, int] = {}
         self._throttle = Throttle()
+        self._login = Login(account, clock, tell)
         self._hands = Hands(clock, self._deadlines, self._docket, record=self._record, secure=self._secure)
         self._closed: MergeError | None = None
 
@@ -286,6 +257,8 @@ class Session:
     def _advance(self, dialogue: Dialogue, patience: float) -> bool:
         """Do steps until something is known or the line ends. False: the patience ended first."""
         docket, clock, wire = self._docket, self._clock, self._line()
+        if clock.monotonic() >= self._login.good_until:
+            dialogue.line.spent = True
         while not isinstance(step := dialogue.step, Hangup):
             if (event := self._hands.do(step, wire, patience if dialogue.opened else math.inf)) is None:
                 return False
@@ -335,28 +308,9 @@ class Session:
         self._reached = True
         if account.security == "tls":
             self._secure(wire)
-        password = self._password if account.password is not None else None
-        credentials = Credentials(account.user, password, account.token, account.host, account.port)
-        terms = Terms(
-            ehlo_name=account.ehlo_name or wire.literal,
-            starttls=account.security == "starttls",
-            private=account.security != "none",
-            credentials=credentials if account.user and (password or account.token) else None,
-            mechanisms=account.mechanisms,
-            login_hints=account.login_hints,
-        )
+        terms = self._login.terms(wire.literal)
         self._dialogue = Dialogue(terms, self._docket, self._habits, self._deadlines)
         return self._dialogue
-
-    def _password(self) -> str:
-        """Return the password; Google's app passwords are shown with blanks that are not part of them."""
-        password = self._account.password() if self._account.password else ""
-        if _APP_PASSWORD.fullmatch(password) and re.search(
-            r"\b(gmail|google(mail)?)\.com$", self._account.host
-        ):
-            self._tell("The blanks in the app password were left out: Google shows it with them.")
-            return password.replace(" ", "")
-        return password
 
     def _reopen(self) -> bool:
         """Take a new line, after the wait that is owed. False: interrupted."""

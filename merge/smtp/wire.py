@@ -46,6 +46,9 @@ class Clock(Protocol):
     def interrupted(self) -> bool:
         """Whether the person has asked the run to stop."""
 
+    def now(self) -> float:
+        """Seconds since the epoch."""
+
     def monotonic(self) -> float:
         """Seconds from an arbitrary start."""
 

@@ -394,6 +394,14 @@ def judge(stage: str, text: str) -> meaning.Verdict | None:
         ("RCPT", "450 4.7.1 Error: too much mail from 192.0.2.1", None, Run.PAUSE),
         ("RCPT", "454 4.7.1 relay access denied", State.DEFERRED, Run.GO_ON),
         ("RCPT", "452 space shortage, please try later", None, Run.PAUSE),
+        ("MAIL", "550 5.7.0 Requested action not taken: too many emails per second", None, Run.PAUSE),
+        (
+            "end of data",
+            "550 5.7.0 Requested action not taken: too many emails per second",
+            State.DEFERRED,
+            Run.PAUSE,
+        ),
+        ("end of data", "550 5.7.0 Message rejected", State.FAILED, Run.GO_ON),
         ("end of data", "552 message size exceeds maximum permitted", State.FAILED, Run.GO_ON),
         (
             "end of data",

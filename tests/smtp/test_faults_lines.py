@@ -1,0 +1,140 @@
+"""What makes a line end, and when the next one is taken, over a real socket."""
+
+from __future__ import annotations
+
+import time
+
+from conduct import PIPES, good, letters, take_all
+from peers import Gone, Peer, Server, Told
+from script import delivery
+from sending import QUICK, account, send
+
+from merge.smtp.session import Session
+
+
+def test_limit_learnt_from_lines_that_end_alike():
+    counts = []
+
+    def ten(peer: Peer) -> None:
+        peer.hello(*PIPES)
+        counts.append(0)
+
+        def bye(peer: Peer) -> None:
+            peer.line()
+            peer.say("421 4.7.0 enough for now")
+            raise Gone
+
+        take_all(peer, after=10, then=bye)
+
+    parts = [ten] * 4
+    with Server(*parts) as server:
+        sent = send(letters(36), account(server, pipelining=1))
+        assert server.connections == 4
+    assert set(sent.states.values()) == {"sent"}
+    assert sent.slept == []
+
+
+def test_forty_refusals_that_make_the_server_hang_up():
+    def touchy(peer: Peer) -> None:
+        peer.hello(*PIPES)
+        errors, last = 0, ""
+        while (line := peer.line()) != "QUIT":
+            if line.startswith("RCPT TO:<bad"):
+                errors += 1
+                peer.say("550 5.1.1 no such user")
+            elif line == "DATA" and errors and last.startswith("RCPT TO:<bad"):
+                errors += 1
+                peer.say("554 5.5.1 no valid recipients")
+            elif line == "DATA":
+                peer.say("354 go")
+                peer.message()
+                peer.say("250 ok")
+            else:
+                peer.say("250 ok")
+            last = line
+            if errors >= 7:
+                peer.say("421 4.7.0 too many errors")
+                return
+        peer.say("221 bye")
+
+    rows = [delivery(row, f"bad{row}@b.example") for row in range(1, 41)] + [delivery(41)]
+    with Server(touchy, repeat=True) as server:
+        sent = send(rows, account(server))
+    assert sent.states == {**dict.fromkeys(range(1, 41), "failed"), 41: "sent"}
+    assert sent.error is None
+
+
+def test_losses_without_an_answer_stop_the_run():
+    def lost(peer: Peer) -> None:
+        peer.hello()
+        peer.line()
+
+    with Server(lost, repeat=True) as server:
+        sent = send(letters(3), account(server))
+        assert server.connections == 6
+    assert sent.states == {1: "waiting", 2: "waiting", 3: "waiting"}
+
+
+def test_uncertain_rows_do_not_reset_the_count():
+    def lost(peer: Peer) -> None:
+        peer.hello(*PIPES)
+        peer.envelope()
+        peer.message()
+
+    with Server(lost, repeat=True) as server:
+        sent = send(letters(20), account(server))
+        assert server.connections == 6
+    assert list(sent.states.values()).count("uncertain") == 6
+    assert sent.error is not None
+
+
+def test_an_answered_row_resets_the_count():
+    def one_then_gone(peer: Peer) -> None:
+        peer.hello(*PIPES)
+        take_all(peer, after=1, then=lambda peer: peer.close())
+
+    with Server(one_then_gone, repeat=True) as server:
+        sent = send(letters(20), account(server))
+    assert set(sent.states.values()) == {"sent"}
+
+
+def test_quit_unanswered_changes_nothing():
+    def rude(peer: Peer) -> None:
+        peer.hello(*PIPES)
+        peer.envelope()
+        peer.message()
+        peer.say("250 ok")
+        peer.wait_until_left()
+
+    began = time.monotonic()
+    with Server(rude) as server:
+        assert send(letters(1), account(server)).states == {1: "sent"}
+    assert time.monotonic() - began < 2
+
+
+def test_keep_alive(monkeypatch):
+    monkeypatch.setattr("merge.smtp.dialogue.PING", 0.05)
+    monkeypatch.setattr("merge.smtp.dialogue.PINGS", 3)
+    pings = []
+
+    def idle(peer: Peer) -> None:
+        peer.hello(*PIPES)
+        peer.envelope()
+        peer.message()
+        peer.say("250 ok")
+        while (line := peer.line()) == "NOOP":
+            pings.append(line)
+            peer.say("250 ok")
+        assert line == "QUIT"
+        peer.say("221 bye")
+
+    with Server(idle, good()) as server:
+        session = Session(account(server), clock=Told(), deadlines=QUICK)
+        session.offer(delivery(1))
+        session.collect(1)
+        for _ in range(12):
+            assert session.collect(0.05) == ()
+        assert len(pings) == 3
+        session.offer(delivery(2))
+        assert [o.state for o in session.collect(1)] == ["sent"]
+        session.close()
