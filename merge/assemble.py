@@ -129,7 +129,11 @@ def _consent_column(table: Table, settings: Settings) -> str:
     if settings.consent_column:
         return _column(table, settings, settings.consent_column, "consent")
     found = [name for name in columns.names if name.strip().casefold() == CONSENT_COLUMN]
-    return _column(table, settings, found[0], "consent") if found else ""
+    if len(found) > 1:
+        settings.file.refuse(
+            "consent", f"the list has {len(found)} columns {found[0]}", hint="rename all but one of them"
+        )
+    return found[0] if found else ""
 
 
 def dkim_signer(settings: Settings) -> DkimSigner | None:

@@ -14,11 +14,19 @@ _WORDS = """
     hayır hayir yanlış нет не ні ложь όχι ψευδές لا לא いいえ 不 否 아니요 아니오
 """  # noqa: RUF001 - as typed
 
-NO = frozenset((*_SIGNS.split(), *_WORDS.split()))
-"""What a cell holds that says no, in small letters. Everything else says yes, but for an empty cell."""
-
 
 def consents(text: str) -> bool:
     """Whether the text of a cell is a yes: it is neither empty nor a plain no."""
-    said = unicodedata.normalize("NFKC", text).strip().casefold().rstrip(".!")
-    return bool(said) and said not in NO and text.strip() not in NO
+    said = _plain(text)
+    return bool(said) and said not in NO
+
+
+def _plain(text: str) -> str:
+    """Return a word without what differs between two ways of writing it."""
+    plain = unicodedata.normalize("NFKC", text).strip().casefold().rstrip(".!")
+    # The Turkish i without a dot becomes one with a dot when it is written large and small again.
+    return plain.replace("\N{LATIN SMALL LETTER DOTLESS I}", "i").replace("\N{COMBINING DOT ABOVE}", "")
+
+
+NO = frozenset(map(_plain, (*_SIGNS.split(), *_WORDS.split())))
+"""What a cell holds that says no, as `_plain` has it. Everything else says yes, but for an empty cell."""
