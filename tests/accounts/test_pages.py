@@ -64,9 +64,7 @@ def test_what_a_page_says_to_write_gets_through_the_doctor(tmp_path, text, table
     manners.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(way.host).configure_cert(manners.context)
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "SYSTEMROOT") if name in os.environ}
-    secrets = dict.fromkeys(re.findall(r'env = "(\w+)"', text), "s3cret") or {
-        "MERGEPOST_PASSWORD": "s3cret"
-    }
+    secrets = dict.fromkeys(re.findall(r'env = "(\w+)"', text), "s3cret") or {"MERGEPOST_PASSWORD": "s3cret"}
     with mail_server(manners) as port:
         done = subprocess.run(
             [sys.executable, "-c", ELSEWHERE.format(host=way.host, port=port), "doctor", "--no-dns"],

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 
 import pytest
+from dkim.canonicalization import Relaxed
 from dkim_kit import (
     DOMAIN,
     SELECTOR,
@@ -19,6 +21,8 @@ from dkim_kit import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from merge.dkim.signature import body_hash
 
 needs_opendkim = pytest.mark.skipif(not opendkim_there(), reason="OpenDKIM is not installed here")
 
@@ -206,3 +210,17 @@ def test_whatever_the_message_the_judge_agrees(ours, headers, lines):
     fields = [f"{name}:{blanks}{value}" for name, blanks, value in headers]
     content = "".join(f"{line}\r\n" for line in ("From: a@club.example", *fields, "", *lines)).encode()
     assert passes_dkimpy(ours.sign(delivery(content)).content, ours.key().record)
+
+
+_PIECES = st.lists(
+    st.sampled_from([b"a", b"bc", b" ", b"  ", b"\t", b".", b"=", b"\r\n", b" \r\n"]), max_size=14
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(_PIECES, st.sampled_from([b"", b"Zm9v\r\nYmFy\r\n"]))
+def test_a_body_is_hashed_as_dkimpy_canonicalises_it(pieces, file):
+    body = b"".join((*pieces, b"\r\n", file))
+    head = b"A: b  c \r\n\r\n"
+    expected = hashlib.sha256(Relaxed.canonicalize_body(body)).digest()
+    assert body_hash(head + body, len(head)) == expected
