@@ -348,3 +348,14 @@ def test_a_link_of_ones_own_to_unsubscribe_with_is_under_the_signature(folder, p
         other = re.sub(rb"(club\.example/out\S{12})\w", rb"\1_", content, count=1)
         assert other != content
         assert not passes_dkimpy(other, record(folder))
+
+
+def test_looking_needs_no_key(folder):
+    """Whoever writes the letter need not be the one who may sign it."""
+    (folder / "dkim.pem").unlink()
+    page = subprocess.run([COMMAND, "preview", str(folder), "--out", str(folder / "p.html")], check=False)
+    assert page.returncode == 0
+    assert (folder / "p.html").exists()
+    assert len(list(Campaign.load(folder).messages())) == 4
+    status = subprocess.run([COMMAND, "status", str(folder)], capture_output=True, check=False)
+    assert status.returncode == 0, status.stderr
