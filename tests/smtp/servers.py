@@ -195,6 +195,68 @@ postlog unix-dgram n - n - 1 postlogd
 
 
 @contextlib.contextmanager
+def dovecot() -> Iterator[int]:
+    """Run Dovecot's login service alone, for user ada and password secret; yield its port."""
+    binary = program("dovecot")
+    must_be_root()
+    with folder() as home:
+        port = free_port()
+        config = home / "dovecot.conf"
+        (home / "users").write_text("ada:{PLAIN}secret\n")
+        config.write_text(
+            f"""base_dir = {home}/run
+state_dir = {home}/state
+log_path = {home}/log
+protocols =
+ssl = no
+disable_plaintext_auth = no
+auth_mechanisms = plain login cram-md5 scram-sha-256
+auth_failure_delay = 0
+passdb {{
+  driver = passwd-file
+  args = {home}/users
+}}
+userdb {{
+  driver = static
+  args = uid=dovecot gid=dovecot home={home}
+}}
+service anvil {{
+  # Else each refused login from an address makes the next one slower.
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
+service auth {{
+  inet_listener {{
+    address = {LOOPBACK}
+    port = {port}
+  }}
+}}
+"""
+        )
+        with process([binary, "-F", "-c", str(config)], home / "out", port, speaks=False):
+            yield port
+
+
+@contextlib.contextmanager
+def postfix_with_login() -> Iterator[Running]:
+    """Run Postfix that takes letters from who has logged in under TLS, and from nobody else."""
+    with (
+        dovecot() as port,
+        postfix(
+            f"""smtpd_sasl_auth_enable = yes
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = inet:{LOOPBACK}:{port}
+smtpd_tls_auth_only = yes
+smtpd_client_restrictions = permit_sasl_authenticated, reject
+smtpd_delay_reject = yes
+"""
+        ) as running,
+    ):
+        yield running
+
+
+@contextlib.contextmanager
 def smtp_sink() -> Iterator[Running]:
     sink = program("smtp-sink")
     with folder() as home:

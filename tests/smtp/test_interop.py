@@ -7,14 +7,15 @@ import time
 import pytest
 from script import delivery
 from sending import QUICK, account, send
-from servers import SERVERS, Running, aiosmtpd_server, exim, haraka, postfix
+from servers import SERVERS, Running, aiosmtpd_server, exim, haraka, postfix, postfix_with_login
 
 from merge.smtp.steps import Deadlines
 
 COUNT = 30
 REFUSES = {"postfix", "exim", "opensmtpd", "haraka", "aiosmtpd"}
 PATIENT = Deadlines(
-    opening=20, replies={**QUICK.replies, "MAIL": 20, "RCPT": 20, "DATA": 20, "end of data": 20, "RSET": 20}
+    opening=20,
+    replies={**QUICK.replies, "AUTH": 20, "MAIL": 20, "RCPT": 20, "DATA": 20, "end of data": 20, "RSET": 20},
 )
 
 
@@ -96,6 +97,40 @@ def test_login(make, mechanism):
             if mechanism != "CRAM-MD5" and make is haraka and "no login" in str(sent.error):
                 pytest.skip("Haraka offers this mechanism under TLS only")
             assert sent.states == {1: state}, sent.error
+
+
+@pytest.fixture(scope="module")
+def behind_login():
+    with postfix_with_login() as running:
+        yield running
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256"])
+@pytest.mark.parametrize("password", ["secret", "wrong"])
+def test_postfix_with_the_login_of_dovecot(behind_login, mechanism, password):
+    before = behind_login.accepted()
+    wishes = account(
+        behind_login.port,
+        host="localhost",
+        security="starttls",
+        ca_file=behind_login.ca_file,
+        user="ada",
+        password=lambda: password,
+        mechanisms=(mechanism,),
+    )
+    sent = send([delivery(row) for row in range(1, 4)], wishes, deadlines=PATIENT)
+    if password == "secret":
+        assert set(sent.states.values()) == {"sent"}, sent.error
+        assert settled(behind_login, before + 3) == before + 3
+    else:
+        assert set(sent.states.values()) == {"waiting"}
+        assert "refused the login for ada" in sent.stop
+        assert behind_login.accepted() == before
+
+
+def test_postfix_wants_the_login(behind_login):
+    wishes = account(behind_login.port, host="localhost", security="starttls", ca_file=behind_login.ca_file)
+    assert send([delivery(1)], wishes, deadlines=PATIENT).states != {1: "sent"}
 
 
 def test_aiosmtpd_with_starttls_and_login():
