@@ -171,7 +171,7 @@ class Sending:
 
     def _propose(self, enrolment: Enrolment, wish: Wish) -> Proposal:
         forecast, now = self._forecast(), self.clock.monotonic()
-        proposal = propose(self.parts, enrolment, self.journal, wish, forecast, now, self._mailed_lately)
+        proposal = propose(self.parts, enrolment, self.journal, wish, forecast, now, self._resting())
         before = self.journal.meta.get(_SERVER) or ""
         other = self.way is not None and not self.sandbox and before != self.way.place
         return replace(proposal, server_before=before) if other else proposal
@@ -187,18 +187,35 @@ class Sending:
         if wish.retry_failed:
             self.journal.retry_failed()
 
-    def _mailed_lately(self, key: str, to: str) -> str:
-        """Say why nobody is to be mailed again so soon; empty where this edition sent it, or nobody did."""
-        reason = self._rests(to)
-        standing = self.journal.standing(key) if reason else None
-        return "" if standing and standing.state is State.SENT else reason
+    def _resting(self) -> Callable[[str, str], str]:
+        """Return what says, in one pass through the list, why somebody is not to be mailed again so soon."""
+        if not self.settings.not_twice_within or self.ledger is None:
+            return lambda _key, _to: ""
+        listed: set[str] = set()
+
+        def reason(key: str, to: str) -> str:
+            person = to.casefold()
+            why = self._rests(to)
+            standing = self.journal.standing(key) if why or person in listed else None
+            if standing and standing.state is State.SENT:
+                why = ""  # that was this very letter
+            elif person in listed:
+                why = why or f"{self._too_soon}: an earlier row of the list has the address"
+            listed.add(person)
+            return why
+
+        return reason
+
+    @property
+    def _too_soon(self) -> str:
+        return f"mailed within {duration(self.settings.not_twice_within)}"
 
     def _rests(self, to: str) -> str:
         within = self.settings.not_twice_within
         when = self.ledger.mailed.when(to) if within and self.ledger else None
         if when is None or self.clock.now() - when >= within:
             return ""
-        return f"mailed within {duration(within)}: on {datetime.fromtimestamp(when, UTC).date()}"
+        return f"{self._too_soon}: on {datetime.fromtimestamp(when, UTC).date()}"
 
     def _veto(self, delivery: Delivery) -> str:
         """Say why a delivery must not go after all, as of this very moment."""
