@@ -120,6 +120,7 @@ ONLY = {
     "sqlite3": {"journal"},
     "pandas": {"table"},
     "jinja2": {"template"},
+    "httpx": {"api"},
     "typer": {"cli"},
     "tqdm": {"console"},
     "tenacity": {"smtp.again"},
