@@ -6,7 +6,7 @@ source      which bytes, which kind of file
                                          a workbook: pandas and calamine, and what they leave out
   given                                  what a program hands over
 heading     which row names the columns (words: what people call the one of the address)
-reading     the rows as recipients
+reading     the rows as recipients (unseen: what a person should be told of)
 """
 
 from merge.table.reading import Table, read_table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -17,14 +16,12 @@ from merge.table.delimited import Delimited
 from merge.table.given import DataFrame, Given
 from merge.table.heading import SAMPLED_ROWS, SEARCHED_ROWS, find_heading
 from merge.table.source import Source, open_source, sniff
+from merge.table.unseen import ORDINARY, REFUSED, UNSEEN, may_hide
 from merge.table.values import LONGEST_CELL, Block, Columns, Grid, Irregular, Layout, ListOptions, Note
 from merge.table.workbook import Workbook
 
 _SHOWN = 80
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\xa0\u00ad\u200b\u202a-\u202e\u2060\u2066-\u2069\ud800-\udfff\ufeff]"
-)
-_REFUSED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_HARMLESS = ORDINARY + b"\t\r"
 
 
 class Table:
@@ -139,16 +136,16 @@ class Table:
     def _spots(self, row: Sequence[str], problem: ProblemMaker) -> Iterator[Problem]:
         """Yield what a person can't see in the cells of a row, or would not want in a letter."""
         for place, cell in enumerate(row):
-            if cell == cell.strip() and len(cell) <= LONGEST_CELL and not _UNSEEN.search(cell):
+            if cell == cell.strip() and len(cell) <= LONGEST_CELL and not UNSEEN.search(cell):
                 continue
             name = self._heading.labels[place]
             remark = partial(problem, field=name, value=cell[:_SHOWN])
             if len(cell) > LONGEST_CELL:
                 yield remark("error", "cell", f"{name} is longer than {LONGEST_CELL:,} characters")
-            if refused := _REFUSED.findall(cell):
+            if refused := REFUSED.findall(cell):
                 message = f"{name} holds {_described(refused)}, which no mail may hold"
                 yield remark("error", "cell", message, hint="delete it in the list")
-            elif unseen := _UNSEEN.findall(cell):
+            elif unseen := UNSEEN.findall(cell):
                 yield remark("warning", "invisible", f"{name} holds {_described(unseen)}")
             elif "" != cell.strip() != cell:
                 yield remark("warning", "blanks", f"{name} has blanks at its edge")
@@ -159,9 +156,13 @@ def _spotted(column: list[str]) -> list[int]:
     found: list[int] = []
     if column != list(map(str.strip, column)):
         found += (place for place, cell in enumerate(column) if cell != cell.strip())
-    text = "".join(column)
-    if not text.isprintable() and _UNSEEN.search(text):
-        found += (place for place, cell in enumerate(column) if _UNSEEN.search(cell))
+    text = "\n".join(column)
+    try:
+        doubtful = may_hide(text.encode(), _HARMLESS)
+    except UnicodeEncodeError:
+        doubtful = True
+    if doubtful:
+        found += (place for place, cell in enumerate(column) if UNSEEN.search(cell))
     if len(text) > LONGEST_CELL:
         found += (place for place, cell in enumerate(column) if len(cell) > LONGEST_CELL)
     return found

@@ -7,10 +7,15 @@ import re
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from merge.table.archive import MOST_CELLS, Archive
 from merge.table.around import Around, choose_sheet
 from merge.table.shown import BUILT_IN, formatted
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 _STRICT = "{http://purl.oclc.org/ooxml/spreadsheetml/main}"
@@ -26,7 +31,10 @@ _REFERENCE = re.compile(rb"\br\s*=\s*[\"']\$?([A-Za-z]+)\$?(\d+)[\"']")
 _ROW_NUMBER = re.compile(rb"\br\s*=\s*[\"'](\d+)[\"']")
 _STYLE = re.compile(rb"\bs\s*=\s*[\"'](\d+)[\"']")
 _USUAL = re.compile(rb"<c r=\"([A-Z]+)(\d+)\"")
-_UNUSUAL = (re.compile(rb"<c[\t\r\n/>]"), re.compile(rb":c[\s/>]"))
+_PREFIXED = re.compile(rb":c[\s/>]")
+_OPENING = ord("<")
+_PADDING = b" " * 16
+"""Longer than the beginning of a cell up to the end of its reference."""
 _MERGED = re.compile(rb"<(?:\w+:)?mergeCell\s[^>]*?\bref\s*=\s*[\"']([A-Za-z0-9:]+)[\"']")
 _ERROR = re.compile(
     rb"<(?:\w+:)?c\s([^>]*\bt\s*=\s*[\"']e[\"'][^>]*)>(?:(?!</(?:\w+:)?c>).)*?<(?:\w+:)?v>([^<]*)<", re.DOTALL
@@ -123,17 +131,19 @@ def scan(archive: Archive, part: str, *, exact: bool = False) -> Scan:
     styled = re.compile(rb"<c r=\"([A-Z]+)(\d+)\"[^>]*? s=\"(" + styles + rb")\"")
     area = _Area(exact=exact)
     for chunk in _whole_cells(archive, part):
-        usual = area.extend(chunk)
+        prefixed = bool(_PREFIXED.search(chunk))
+        tags = _Tags(chunk)
+        usual = area.extend(chunk, tags, prefixed=prefixed)
         if area.rows * area.columns > MOST_CELLS and not exact:
             return scan(archive, part, exact=True)
         archive.refuse_area(area.rows, area.columns)
         if b"hidden" in chunk:
             result.hidden_rows += _hidden(chunk)
-        if b'"e"' in chunk or b"'e'" in chunk:
+        if b'"e"' in chunk or (b"'" in chunk and b"'e'" in chunk):
             for match in _ERROR.finditer(chunk):
                 if place := _place(match[1]):
                     result.errors[place] = match[2].decode("utf-8", "replace")
-        if b"<f" in chunk or b":f" in chunk:
+        if prefixed or tags.count(b"f"):
             result.without_value.update(
                 place for match in _NO_VALUE.finditer(chunk) if (place := _place(match[1]))
             )
@@ -142,6 +152,43 @@ def scan(archive: Archive, part: str, *, exact: bool = False) -> Scan:
         if wanted:
             _note_formats(result.formats, styled.findall(chunk) if usual else _styles(chunk), wanted)
     return result
+
+
+class _Tags:
+    """Where the elements of a piece of XML begin, and with which letter."""
+
+    def __init__(self, chunk: bytes) -> None:
+        import numpy as np  # noqa: PLC0415 - it comes with pandas, only where a list is read
+
+        self._content = np.frombuffer(chunk + _PADDING, np.uint8)
+        self._places = np.flatnonzero(self._content == _OPENING)
+        self._letters = self._content[self._places + 1]
+
+    def count(self, letter: bytes) -> int:
+        """Return how many elements have a name that begins with a letter."""
+        return int((self._letters == letter[0]).sum())
+
+    def cells(self) -> NDArray[np.intp]:
+        """Return where the cells begin that have no prefix in their name."""
+        places: NDArray[np.intp] = self._places[self._letters == ord("c")]
+        after = self._content[places + 2]
+        cells: NDArray[np.intp] = places[(after <= ord(" ")) | (after == ord("/")) | (after == ord(">"))]
+        return cells
+
+    def are_usual(self, cells: NDArray[np.intp]) -> bool:
+        """Whether each cell begins with its reference, as Excel writes it."""
+        return all(
+            (self._content[cells + place] == byte).all() for place, byte in enumerate(b'<c r="') if place > 1
+        )
+
+    def lie_within(self, cells: NDArray[np.intp], columns: int, digits: int) -> bool:
+        """Whether usual cells lie in the first columns, at most 26, and in rows of at most so many digits."""
+        inside = self._content[cells + 6] - ord("A") < columns  # below A it wraps round to a large number
+        closed = inside & False
+        for place in range(7, 7 + digits):
+            inside &= self._content[cells + place] - ord("0") < 10  # noqa: PLR2004 - digits
+            closed |= inside & (self._content[cells + place + 1] == ord('"'))
+        return bool(closed.all())
 
 
 class _Area:
@@ -156,19 +203,19 @@ class _Area:
         self._exact = exact
         self._row = 0
         self._next_column = 1
-        self._box_rows = 0
-        self._outside_box: re.Pattern[bytes] | None = None
+        self._box_digits = 0
 
-    def extend(self, chunk: bytes) -> bool:
+    def extend(self, chunk: bytes, tags: _Tags, *, prefixed: bool) -> bool:
         """Count in some more cells; return whether they are written the way that Excel writes them."""
-        if any(unusual.search(chunk) for unusual in _UNUSUAL):
+        cells = tags.cells()
+        if prefixed or not tags.are_usual(cells):
             self._follow(chunk)
             return False
-        if self._outside_box and not self._outside_box.search(chunk):
-            self.rows = max(self.rows, self._box_rows)
+        if self._box_digits and tags.lie_within(cells, self.columns, self._box_digits):
+            self.rows = max(self.rows, 10**self._box_digits - 1)
         else:
             references = _USUAL.findall(chunk)
-            if len(references) != chunk.count(b"<c "):
+            if len(references) != len(cells):
                 self._follow(chunk)
                 return False
             if references:
@@ -176,7 +223,7 @@ class _Area:
                 self.rows = max(self.rows, *map(int, set(rows)))
                 self.columns = max(self.columns, *(_column(name) + 1 for name in set(letters)))
                 self._draw_box()
-        self._row = max(self._row + chunk.count(b"<row"), self.rows)
+        self._row = max(self._row + tags.count(b"r"), self.rows)
         return True
 
     def _follow(self, chunk: bytes) -> None:
@@ -197,12 +244,7 @@ class _Area:
     def _draw_box(self) -> None:
         digits = len(str(self.rows))
         fits = self.columns <= _ONE_LETTER and 10**digits * self.columns <= MOST_CELLS
-        if fits and not self._exact:
-            self._box_rows = 10**digits - 1
-            last = ord("A") + self.columns - 1
-            self._outside_box = re.compile(rb"<c (?!r=\"[A-%c][0-9]{1,%d}\")" % (last, digits))
-        else:
-            self._outside_box = None
+        self._box_digits = digits if fits and not self._exact else 0
 
 
 def _whole_cells(archive: Archive, part: str) -> Iterator[bytes]:
@@ -212,7 +254,9 @@ def _whole_cells(archive: Archive, part: str) -> Iterator[bytes]:
         if not rest and (b"\0" in chunk[:64] or b"<!DOCTYPE" in chunk[:4096]):
             raise archive.broken(f"{part} is no plain XML")
         text = rest + chunk
-        cut = max(text.rfind(b"<c "), text.rfind(b"<row"), text.rfind(b":c "), text.rfind(b":row"))
+        cut = max(text.rfind(b"<c "), text.rfind(b"<row"))
+        if cut <= 0:
+            cut = max(text.rfind(b":c "), text.rfind(b":row"))
         cut = text.rfind(b"<", 0, cut + 1) if cut > 0 else 0
         if cut > 0:
             yield text[:cut]

@@ -8,6 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from merge.errors import ListError, Problem
+from merge.table.unseen import ORDINARY, may_hide
 from merge.table.values import LONGEST_CELL, Irregular
 
 if TYPE_CHECKING:
@@ -17,22 +18,6 @@ if TYPE_CHECKING:
 _LONGEST_RECORD = 1 << 20
 _SHOWN = 500
 _QUOTE, _LF, _BLANK = b'"\n '
-_ORDINARY = bytes(
-    [*b"\n", *range(0x20, 0x7F), *({*range(0x80, 0x100)} - {0xC2, 0xE1, 0xE2, 0xE3, 0xEF})],
-)
-"""Bytes of UTF-8 that belong to no control character, invisible one, or blank beyond the usual one."""
-
-_UNSEEN = {
-    lead: re.compile(pattern)
-    for lead, pattern in (
-        (0xC2, rb"\xc2[\x80-\xa0\xad]"),  # U+0080 to U+00A0, U+00AD
-        (0xE1, rb"\xe1\x9a\x80"),  # U+1680
-        (0xE2, rb"\xe2(?:\x80[\x80-\x8b\xa8-\xaf]|\x81[\x9f-\xa0\xa6-\xa9])"),  # U+2000 to U+2069, in part
-        (0xE3, rb"\xe3\x80\x80"),  # U+3000
-        (0xEF, rb"\xef\xbb\xbf"),  # U+FEFF
-    )
-}
-"""What may begin with the other bytes beyond ASCII: characters that nobody sees, and blanks."""
 
 
 class Structure:
@@ -55,7 +40,7 @@ class Structure:
         self.error: ListError | None = None
         self._delimiter = delimiter
         self._separator = ord(delimiter)
-        self._ordinary = _ORDINARY + delimiter.encode()
+        self._ordinary = ORDINARY + delimiter.encode()
         self._width = width
         self._file = file
         self._line = lines_before
@@ -133,7 +118,7 @@ class Structure:
             or (content[places[:-1] + 1] == _BLANK).any()
             or (content[places - 1] == _BLANK).any()
             or np.diff(ends, prepend=-1).max() > LONGEST_CELL
-            or self._unseen(text)
+            or may_hide(text, self._ordinary)
         ):
             self.doubtful.append((self.records, self.records + len(ends)))
         self.records += len(ends)
@@ -174,14 +159,6 @@ class Structure:
             self._look_for_swallowed(self._cells(record), self.records + number, self._line + number)
             self._line += more
         return True
-
-    def _unseen(self, text: bytes) -> bool:
-        """Whether a text may hold a character that can't be seen, or a blank other than the usual one."""
-        rare = text.translate(None, self._ordinary)
-        if not rare:
-            return False
-        kinds = set(rare)
-        return not kinds <= _UNSEEN.keys() or any(_UNSEEN[lead].search(text) for lead in kinds)
 
     def _note(self, record: int, cells: int, line: bytes) -> None:
         row = self._cells(line) if cells > self._width else []

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import hashlib
 import io
 import warnings
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
 
 from merge.errors import ListError, Problem
 from merge.table.around import Around, is_sampled, many_digits, number_sample
@@ -40,10 +42,11 @@ class Workbook:
         self.content_hash = hashlib.sha256(content).hexdigest()
         self._around = _LOOKS[kind](content, options.sheet, file)
         self._notes: dict[int, list[Note]] = {}
-        frame = _frame(content, self._around.sheet, file)
-        self._columns = [
-            self._texts(column, frame[name].tolist()) for column, name in enumerate(frame.columns)
-        ]
+        with _uncollected():
+            frame = _frame(content, self._around.sheet, file)
+            self._columns = [
+                self._texts(column, frame[name].tolist()) for column, name in enumerate(frame.columns)
+            ]
         rows = len(frame)
         if not rows and self._around.others:
             hint = f'another one: sheet = "{self._around.others[0]}" in campaign.toml'
@@ -75,6 +78,8 @@ class Workbook:
             yield Block(first + 1, [column[first:end] for column in self._columns], notes=notes)
 
     def _texts(self, column: int, values: list[Value]) -> list[str]:
+        if set(map(type, values)) == {str}:
+            return cast("list[str]", values)
         return [
             value if type(value) is str else self._text(row, column, value)
             for row, value in enumerate(values)
@@ -106,6 +111,18 @@ class Workbook:
                     break
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Hold the garbage collector back: it would look through all the new rows again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def _frame(content: bytes, sheet: str, file: str) -> pd.DataFrame:
     """Return the values of a sheet from its first row and column on, each as the workbook has it."""
     import pandas as pd  # noqa: PLC0415 - 740 ms, only where a list is read
@@ -113,8 +130,15 @@ def _frame(content: bytes, sheet: str, file: str) -> pd.DataFrame:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with pd.ExcelFile(io.BytesIO(content), engine="calamine") as book:
-                return book.parse(sheet, header=None, dtype=object, na_filter=False, keep_default_na=False)
+            return pd.read_excel(
+                io.BytesIO(content),
+                sheet_name=sheet,
+                engine="calamine",
+                header=None,
+                dtype=object,
+                na_filter=False,
+                keep_default_na=False,
+            )
     except BaseException as error:
         # A panic of calamine's Rust code arrives as an exception that is no Exception.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
