@@ -359,3 +359,22 @@ def test_looking_needs_no_key(folder):
     assert len(list(Campaign.load(folder).messages())) == 4
     status = subprocess.run([COMMAND, "status", str(folder)], capture_output=True, check=False)
     assert status.returncode == 0, status.stderr
+
+
+WAYS = {"eml": 'eml = "out"', "maildir": 'maildir = "out"', "program": 'sendmail = "./take"'}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_whatever_way_they_go_they_are_signed(folder, monkeypatch, way):
+    monkeypatch.chdir(folder)
+    (folder / "out").mkdir()
+    take = folder / "take"
+    take.write_text('#!/bin/sh\ncat > "$(mktemp out/XXXXXX)"\n')
+    take.chmod(0o700)
+    (folder / "campaign.toml").write_text(START + TABLE + f"[account]\n{WAYS[way]}\n", "utf-8")
+    summary = Campaign.load(folder).send()
+    assert summary.exit_code == 0, summary
+    letters = [path.read_bytes() for path in (folder / "out").rglob("*") if path.is_file()]
+    letters = [re.sub(rb"\r?\n", b"\r\n", letter) for letter in letters]
+    assert len(letters) == 4
+    assert believed(letters, folder)
