@@ -199,9 +199,9 @@ class Outcome:
 
     `state` is SENT, FAILED, DEFERRED or UNCERTAIN; or SKIPPED, when nothing was said of the letter because it
     must not go after all, with `reply` as the reason. `stage` is the command that was answered: "MAIL",
-    "RCPT", "DATA" or "end of data"; by other ways out "request" or "program". `code` is the reply code (RFC 5321, 4.2), `enhanced` the enhanced
-    status code (RFC 3463) where it agrees with it, `reply` the text: at most 500 characters, nothing
-    in it that a terminal would obey. `recipient` is the address that was refused, if one was.
+    "RCPT", "DATA" or "end of data"; by other ways out "request" or "program". `code` is the reply code
+    (RFC 5321, 4.2), `enhanced` the enhanced status code (RFC 3463) where it agrees with it, `reply` the text:
+    at most 500 characters, nothing in it that a terminal would obey. `recipient` is the address that was refused, if one was.
     """
 
     key: str
