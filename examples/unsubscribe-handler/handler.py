@@ -13,13 +13,14 @@ It needs itsdangerous and Python, and nothing of mergepost. What it keeps is the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
 import hashlib
 import html
 import io
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -146,9 +147,7 @@ class Handler:
 def append(path: Path, address: str) -> None:
     """Add an address to the file, unless it is there, and have it on disk; one request after the other."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8", newline="") as file:
-        if sys.platform != "win32":
-            fcntl.flock(file, fcntl.LOCK_EX)
+    with _held(path), os.fdopen(_opened(path), "r+", encoding="utf-8", newline="") as file:
         text = file.read()
         if any(
             row and row[0].removeprefix("'") == address for row in csv.reader(io.StringIO(text, newline=""))
@@ -169,8 +168,24 @@ def append(path: Path, address: str) -> None:
         os.fsync(file.fileno())
 
 
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Wait for others who write the file: they replace it, so the lock is on a file beside it."""
+    lock = _opened(path.with_name(f"{path.name}.lock"))
+    try:
+        if sys.platform != "win32":
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+
 def _is_one_click(scope: dict[str, Any], body: bytes) -> bool:
-    """Whether this is the form of RFC 8058, urlencoded or multipart: from a mail program, or from our page."""
+    """Whether this is the form of RFC 8058, urlencoded or multipart: of a mail program, or of our page."""
     kind = dict(scope["headers"]).get(b"content-type", b"").decode("latin-1").lower()
     if kind.startswith("multipart/form-data"):
         return b'name="List-Unsubscribe"' in body and b"\r\n\r\nOne-Click\r\n" in body

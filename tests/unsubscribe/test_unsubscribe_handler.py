@@ -21,7 +21,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from merge.suppression import Suppression, read
+from merge.suppression import Entry, Suppression, append, read
 from merge.unsubscribe import SALT, STAND_IN, Tokens
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "unsubscribe-handler" / "handler.py"
@@ -229,6 +229,23 @@ def test_a_file_that_people_edit_is_added_to(host):
     host.file.write_text("address,reason,date\nbob@x.example,asked by phone,2026-01-31", "utf-8")
     assert host.post().status_code == 200
     assert host.addresses() == ["bob@x.example", "ada@x.example"]
+
+
+def test_it_and_mergepost_write_to_one_file_by_turns(host):
+    people = [f"h{n}@x.example" for n in range(15)]
+    others = [f"m{n}@x.example" for n in range(15)]
+    host.post()
+
+    def by_mergepost():
+        for address in others:
+            append(host.file, [Entry(address, "bounced")])
+
+    thread = threading.Thread(target=by_mergepost)
+    thread.start()
+    for address in people:
+        assert host.post(Tokens(SECRET).token(address)).status_code == 200
+    thread.join()
+    assert sorted(host.addresses()) == sorted(["ada@x.example", *people, *others])
 
 
 def load(monkeypatch, secret: str, path: Path):
