@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -48,6 +49,7 @@ from merge.smtp.steps import Deadlines
 from merge.suppression import SUPPRESSED_FILE, Suppression
 from merge.table import ListOptions, Table, read_table
 from merge.template import choose, read_template
+from merge.template.branches import Branches
 from merge.unsubscribe import Tokens, personal
 
 Secret: TypeAlias = Password | Token | None
@@ -112,6 +114,7 @@ def parts(settings: Settings, people: object = None) -> Parts:
         list_name=settings.list_name,
         condition=choose(settings.where) if settings.where else None,
         duplicates=settings.duplicates,
+        branches=partial(Branches, settings.letter, files=settings.files, given=settings.given),
         dkim=dkim_signer(settings),
         suppression=Suppression(*suppression_files(settings)),
         consent=_consent_column(table, settings),

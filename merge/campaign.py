@@ -20,13 +20,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from merge import assemble, journey, report
+from merge import assemble, journey, report, tested
 from merge.account import AccountSettings
 from merge.address import parse_mailbox
 from merge.check import Findings
 from merge.clock import Clock, WallClock
 from merge.config import Settings, pace_of, read_settings
-from merge.errors import AddressError, ContentError, JournalError, Problem
+from merge.errors import AddressError, ContentError, JournalError, LockedError, Problem
 from merge.journal import Journal, Ledger, View
 from merge.model import Letter, Record
 from merge.plan import Wish
@@ -146,8 +146,9 @@ class Campaign:
             return sending.go(dry_run=dry_run)
 
     def test(self, address: str, talk: Talk | None = None) -> Rehearsal:
-        """Send one of each kind of letter, at most five, to one address; nothing is recorded.
+        """Send one of each kind of letter, at most five, to one address.
 
+        No row is touched. The journal keeps that these very letters were tested, if all were accepted.
         Raises AddressError, ContentError, ConfigError or CarrierError.
         """
         talk = talk or Consent()
@@ -158,10 +159,27 @@ class Campaign:
         if reason := self.parts.suppression.reason(to):
             raise AddressError(f"{to} is {reason}", hint="test with an address that may be mailed")
         date = datetime.fromtimestamp(int(self._clock.now()), UTC)
-        settings = self.settings
-        letters, kinds = letters_for(to, self.parts, settings.letter, files=settings.files, date=date)
+        with (
+            assemble.passing_journal(self.settings, self._clock) as journal,
+            journal.enrolment() as enrolment,
+        ):
+            chosen = letters_for(to, self.parts, enrolment, date=date)
         carrier = assemble.rehearsal(way, to, self._clock, ask=talk.ask, tell=talk.tell)
-        return Rehearsal(to, letters, rehearse(map(self.parts.seal, letters), carrier), kinds)
+        outcomes = rehearse(map(self.parts.seal, chosen.letters), carrier)
+        rehearsal = Rehearsal(to, chosen.letters, outcomes, chosen.kinds, chosen.fingerprint)
+        if rehearsal.exit_code == 0:
+            self._note_test(rehearsal, talk)
+        return rehearsal
+
+    def _note_test(self, rehearsal: Rehearsal, talk: Talk) -> None:
+        """Keep for the next plan that these letters were tested; that it cannot be kept undoes no test."""
+        path = self.settings.folder / assemble.JOURNAL_FILE
+        test = tested.Test(self._clock.now(), rehearsal.address, len(rehearsal.letters), rehearsal.kinds)
+        try:
+            with Journal.open(path, edition=self.settings.edition, clock=self._clock) as journal:
+                tested.note(journal.meta, rehearsal.fingerprint, test)
+        except (JournalError, LockedError) as error:
+            talk.tell(f"The plan will not know of this test: {error.message}")
 
     def status(self) -> dict[str, Any]:
         """Return what happened so far: `campaign`, `edition`, `fingerprint`, `total`, `states`, `next`."""

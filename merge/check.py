@@ -130,13 +130,15 @@ def check(  # noqa: C901, PLR0913 - a branch for each thing that may become of a
     left_out: Callable[[Recipient], str] = lambda _: "",
     withheld: Callable[[str, Examined], str] = lambda _key, _letter: "",
     duplicates: Literal["skip", "error"] = "skip",
+    told: Callable[[Recipient], object] = lambda _: None,
 ) -> Findings:
     """Look at every row, note each in the register, and return what was found.
 
     `general` are the problems of the list and the letter as such; where one of them is an error, rows are
     checked for their addresses only, because no letter can be made. `left_out` says why a row is not to be
     sent to, empty where it is; `withheld` does so where only the row's key and its letter can tell.
-    `duplicates` are skipped, or errors. Raises ListError when there is no row.
+    `duplicates` are skipped, or errors. `told` is given each row that gets a letter. Raises ListError when
+    there is no row.
     """
     found = _Found(general)
     letter_sound = not found.refused
@@ -184,6 +186,7 @@ def check(  # noqa: C901, PLR0913 - a branch for each thing that may become of a
                 recipients=len(examined.recipients),
             )
             found.approve(who.key, examined.digest)
+            told(recipient)
             if state in (State.WAITING, State.DEFERRED):
                 found.letter(Glance(recipient.row, examined.to, examined.subject), examined.size)
     if not found.rows:

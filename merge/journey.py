@@ -20,6 +20,7 @@ from merge.seal import seal
 from merge.suppression import Suppression
 from merge.table import Table
 from merge.template import Choice, Template
+from merge.template.branches import Branches
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,9 @@ class Parts:
     """What a campaign is made of, once its files are open.
 
     `rows` are those of the table, grouped where the campaign says so. `list_name` is as the person wrote it.
-    `dkim` vouches for the letters, where anybody does. `suppression` knows who does not want them, and the
-    column `consent`, where there is one, who does.
+    `branches` compiles the letter once more, for counting its kinds. `dkim` vouches for the letters, where
+    anybody does. `suppression` knows who does not want them, and the column `consent`, where there is one,
+    who does.
     """
 
     table: Table
@@ -38,6 +40,7 @@ class Parts:
     list_name: str
     condition: Choice | None
     duplicates: Literal["skip", "error"]
+    branches: Callable[[], Branches]
     dkim: DkimSigner | None = None
     suppression: Suppression = field(default_factory=Suppression)
     consent: str = ""
@@ -104,11 +107,13 @@ def look_through(
     register: Register,
     left_out: Callable[[Recipient], str] = lambda _: "",
     withheld: Callable[[str, str], str] = lambda _key, _to: "",
+    told: Callable[[Recipient], object] = lambda _: None,
 ) -> Findings:
     """Check the list, the letter and every row of it; nothing is sent.
 
     `left_out` says why a row is not sent to, besides the campaign's own reasons; `withheld` does so given its
-    key and the first address that its letter goes to. Raises ContentError.
+    key and the first address that its letter goes to. `told` is given each row that gets a letter. Raises
+    ContentError.
     """
     parts.suppression.refresh()
     return check(
@@ -120,6 +125,7 @@ def look_through(
         duplicates=parts.duplicates,
         left_out=lambda recipient: parts.left_out(recipient) or left_out(recipient),
         withheld=lambda key, letter: parts.withheld(letter.recipients) or withheld(key, letter.to),
+        told=told,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from merge import tested
 from merge.check import Findings, row_key
 from merge.errors import AddressError, ApprovalError, ContentError, UsageError
 from merge.journal import Enrolment, Journal
@@ -13,6 +14,8 @@ from merge.journal import Plan as Comparison
 from merge.journey import Parts, look_through
 from merge.model import Recipient, State
 from merge.pace import Pace
+from merge.tested import Test
+from merge.variants import Kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ class Proposal:
     `ready` rows could be tried, `tries` will be: a limit or the day's allowance may be smaller. The pace lets
     the last of them, or where there is none the next one, go `seconds` from now at the earliest. `goes_on`
     says that there was a run before, in this edition, and `server_before` through which mail server, where
-    that was another one. They go to so many `recipients` in all, Cc and Bcc included.
+    that was another one. They go to so many `recipients` in all, Cc and Bcc included. `kinds` counts the kinds
+    of letter in the whole list; `test` is the latest test of exactly these letters, if there was one.
     """
 
     findings: Findings
@@ -50,7 +54,9 @@ class Proposal:
     tries: int
     seconds: float
     goes_on: bool
-    recipients: int = 0
+    recipients: int
+    kinds: int
+    test: Test | None
     server_before: str = ""
 
 
@@ -72,7 +78,8 @@ def propose(  # noqa: PLR0913, PLR0917 - each is one ingredient of the plan
     """
     goes_on = any(journal.counts().values())
     candidates = _Candidates(enrolment, journal, wish, pace, now)
-    findings = look_through(parts, candidates, _reached(journal, wish), withheld)
+    kinds = Kinds(parts.branches())
+    findings = look_through(parts, candidates, _reached(journal, wish), withheld, told=kinds.add)
     if wish.expect and wish.expect != findings.fingerprint:
         raise ApprovalError(
             f"the fingerprint is {findings.fingerprint}, not the expected {wish.expect}",
@@ -82,7 +89,17 @@ def propose(  # noqa: PLR0913, PLR0917 - each is one ingredient of the plan
         raise refusal(parts.list_name, findings)
     tries, recipients = candidates.tries, candidates.recipients
     seconds = (pace.last_of(tries, now, recipients) if tries else pace.next(now)) - now
-    return Proposal(findings, enrolment.plan(), candidates.ready, tries, seconds, goes_on, recipients)
+    return Proposal(
+        findings,
+        enrolment.plan(),
+        candidates.ready,
+        tries,
+        seconds,
+        goes_on,
+        recipients,
+        kinds.number,
+        tested.last(journal.meta, findings.fingerprint),
+    )
 
 
 def _reached(journal: Journal, wish: Wish) -> Callable[[Recipient], str]:

@@ -7,13 +7,13 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
 from merge.carrier import Carrier
+from merge.check import Register
 from merge.errors import CarrierError, ContentError
-from merge.journey import Parts
-from merge.model import Delivery, Envelope, Letter, Mailbox, Outcome, State
+from merge.journey import Parts, look_through
+from merge.model import Delivery, Envelope, Letter, Mailbox, Outcome, Recipient, State
 from merge.variants import Tally
 
 MOST: Final = 5
@@ -28,19 +28,29 @@ _LEFT_OUT = frozenset({"cc", "list-unsubscribe", "list-unsubscribe-post", "dispo
 class Rehearsal:
     """What a rehearsal came to: the letters, and for each that was answered its outcome.
 
-    `kinds` counts all kinds of letter that the list makes.
+    `kinds` counts all kinds of letter that the list makes, `fingerprint` stands for all its letters.
     """
 
     address: str
     letters: tuple[Letter, ...]
     outcomes: tuple[Outcome, ...]
     kinds: int
+    fingerprint: str
 
     @property
     def exit_code(self) -> int:
         """0 when every letter was accepted, else 3."""
         sent = sum(outcome.state is State.SENT for outcome in self.outcomes)
         return 0 if sent == len(self.letters) else 3
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The letters for a tester, and of how many kinds; the fingerprint is that of all letters of the list."""
+
+    letters: tuple[Letter, ...]
+    kinds: int
+    fingerprint: str
 
 
 class OnlyTo:
@@ -74,36 +84,35 @@ class OnlyTo:
         self._carrier.close()
 
 
-def letters_for(
-    address: str, parts: Parts, letter: Path, *, files: Path | None, date: datetime
-) -> tuple[tuple[Letter, ...], int]:
-    """Return one letter of each kind, at most MOST, addressed to the tester; and the number of kinds.
+def letters_for(address: str, parts: Parts, register: Register, *, date: datetime) -> Chosen:
+    """Choose one letter of each kind, at most MOST, addressed to the tester.
 
-    `letter` and `files` are where the letter and its includes are. Raises ContentError when there is no
-    row whose letter can be made.
+    The whole list is checked, and what keeps a row from being sent keeps it out here, too. `register` notes
+    the rows of that check. Raises ContentError when there is no row whose letter can be made.
     """
-    tally = Tally(letter, files=files, given=parts.template.given)
+    tally = Tally(parts.branches())
     found: dict[int, Letter] = {}
-    refusal: ContentError | None = None
-    for recipient in parts.rows:
-        try:
-            empty = not any(map(str.strip, recipient.cells.values()))
-            if empty or recipient.joined is not None or parts.left_out(recipient):
-                continue
-            kind = tally.add(recipient)
-            if kind not in found:
-                mark = f"<test.{secrets.token_hex(12)}@{parts.composer.domain or 'localhost'}>"
-                found[kind] = parts.composer.compose(
-                    recipient, key=f"{recipient.row}", message_id=mark, date=date
-                )
-        except ContentError as error:
-            refusal = refusal or error
+
+    def take(recipient: Recipient) -> None:
+        kind = tally.add(recipient)
+        if kind not in found:
+            mark = f"<test.{secrets.token_hex(12)}@{parts.composer.domain or 'localhost'}>"
+            found[kind] = parts.composer.compose(
+                recipient, key=f"{recipient.row}", message_id=mark, date=date
+            )
+
+    findings = look_through(parts, register, told=take)
     if not found:
-        raise refusal or ContentError("the list has no row to make a letter of", hint="add one and try again")
+        errors = [problem for problem in findings.problems if problem.severity == "error"]
+        raise ContentError(
+            f"no row of {parts.list_name} gets a letter, so there is none to try",
+            hint="mend the list or the letter, and try again",
+            problems=errors,
+        )
     places = tally.order()
     chosen = sorted(found, key=lambda kind: places.get(kind, len(places)))[:MOST]
     marked = [for_tester(found[kind], address, number, len(chosen)) for number, kind in enumerate(chosen, 1)]
-    return tuple(marked), len(places)
+    return Chosen(tuple(marked), len(places), findings.fingerprint)
 
 
 def for_tester(letter: Letter, address: str, number: int, total: int) -> Letter:

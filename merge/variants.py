@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from dataclasses import dataclass
-from pathlib import Path
 
 from merge.model import Recipient
 from merge.template.branches import Branches
@@ -34,13 +33,32 @@ class Extremes:
     emptiest: int | None = None
 
 
-class Tally:
-    """Sorts rows into kinds, one by one. Raises LetterError when the letter cannot be read."""
+class Kinds:
+    """Counts the kinds of letter, row by row, and keeps nothing of the rows."""
 
-    def __init__(
-        self, letter: Path, *, files: Path | None = None, given: Mapping[str, str] | None = None
-    ) -> None:
-        self._branches = Branches(letter, files=files, given=given)
+    def __init__(self, branches: Branches) -> None:
+        self._branches = branches
+        self._ways: set[frozenset[int]] = set()
+
+    def add(self, recipient: Recipient) -> None:
+        """Take a row in that gets a letter."""
+        if self._ways and not self._branches.any:
+            return
+        way = self._branches.way(recipient)
+        if way:
+            self._ways.add(way.branches)
+
+    @property
+    def number(self) -> int:
+        """How many kinds of letter there are so far."""
+        return len(self._ways)
+
+
+class Tally:
+    """Sorts rows into kinds, one by one."""
+
+    def __init__(self, branches: Branches) -> None:
+        self._branches = branches
         self._numbers: dict[frozenset[int], int] = {}
         self._members: list[list[int]] = []
         self._longest: tuple[int, int | None] = (0, None)
@@ -99,6 +117,6 @@ class Tally:
         ):
             lines.setdefault((branch.file, branch.words), set()).add(branch.line)
         return tuple(
-            f"line{'s' * (len(at) > 1)} {', '.join(map(str, sorted(at)))}: {words}"
+            f"line{'s' * (len(at) > 1)} {', '.join(map(str, sorted(at)))}: {words}" if at != {0} else words
             for (_, words), at in lines.items()
         )

@@ -16,6 +16,7 @@ from merge.errors import ContentError, Problem
 from merge.journey import Parts
 from merge.model import Letter, Recipient
 from merge.names import short_name
+from merge.variants import Tally
 
 _GIVEN = ("first_name", "firstname", "given_name", "forename", "vorname", "prenom", "nombre", "nome", "imie")
 _FAMILY = ("last_name", "lastname", "family_name", "surname", "nachname", "nom", "apellido", "cognome")
@@ -84,6 +85,10 @@ class Book:
     def general(self) -> tuple[Problem, ...]:
         """What is wrong with the list and the letter as such."""
         return tuple(self._parts.problems)
+
+    def tally(self) -> Tally:
+        """Return what sorts rows into kinds. Raises LetterError."""
+        return Tally(self._parts.branches())
 
     def person(self, row: int) -> Recipient | None:
         """Return the row of that number, as the spreadsheet counts."""

@@ -61,8 +61,7 @@ class Survey:
 
     def look(self, book: Book, open_campaign: Open, told: Callable[[], None] = lambda: None) -> Findings:
         """Do the same, return what the check found, and raise ContentError where there is none."""
-        settings = book.settings
-        tally = Tally(settings.letter, files=settings.files, given=settings.given)
+        tally = book.tally()
         numbers = []
         for place, recipient in enumerate(book.people):
             numbers.append(-1 if book.set_aside(recipient) else tally.add(recipient))

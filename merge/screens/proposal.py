@@ -37,6 +37,7 @@ def plan(
     if past:
         lines.append(f"  {'':12} {'   '.join(past)}")
     lines += [f"  {'note':12} {note}" for note in _notes(proposal, settings)]
+    lines.append(f"  {'letters':12} {_letters(proposal, sandbox=sandbox, now=now)}")
     via = plain(way.road) if way else "no mail server yet: campaign.toml has no account"
     via = "the sandbox: nothing leaves this machine" if sandbox else via
     limits = None if sandbox else pace_of(settings, way)
@@ -61,6 +62,17 @@ def _to_send(proposal: Proposal) -> str:
     if proposal.tries == proposal.ready:
         return f"{proposal.tries:,} to send"
     return f"{proposal.tries:,} of {proposal.ready:,} to send in this run"
+
+
+def _letters(proposal: Proposal, *, sandbox: bool, now: float) -> str:
+    """Say how many kinds of letter there are, and whether these very letters were tested."""
+    kinds = f"{count(proposal.kinds, 'kind')} of letter"
+    if sandbox:
+        return kinds
+    if proposal.test is None:
+        return f"{kinds}, not tested yet (mergepost test ADDRESS)"
+    seen = "" if proposal.test.letters == proposal.test.kinds else f" ({proposal.test.letters:,} of them)"
+    return f"{kinds}, tested {moment(proposal.test.time, now)} at {plain(proposal.test.address, 80)}{seen}"
 
 
 def _notes(proposal: Proposal, settings: Settings) -> list[str]:

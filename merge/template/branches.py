@@ -36,7 +36,10 @@ _Node = TypeVar("_Node", bound=nodes.Node)
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """One way that a letter can take: `line` counts from 1 in `file`, `words` are those of the letter."""
+    """One way that a letter can take: `line` counts from 1 in `file`, `words` are those of the letter.
+
+    Where a letter is written in several languages, each of its files is a way of its own: all of it, line 0.
+    """
 
     file: str
     line: int
@@ -62,9 +65,16 @@ class Branches:
         with _watched(self._note):
             self._template = read_template(letter, files=files, given=given)
         self._origins: dict[int, tuple[str, int]] = {}
-        for template in (self._template, *self._template.languages.values()):
+        templates = (self._template, *self._template.languages.values())
+        self._letters = [template.name for template in templates] if len(templates) > 1 else []
+        for template in templates:
             for part in template._texts.parts:  # noqa: SLF001 - one wing, and nobody else asks
                 self._origins.setdefault(id(part.environment), (part.file, part.first_line))
+
+    @property
+    def any(self) -> bool:
+        """Whether there is more than one way through the letter."""
+        return bool(self._notes or self._letters)
 
     def way(self, recipient: Recipient) -> Way | None:
         """Return the way that one row takes; None where the letter breaks off."""
@@ -76,6 +86,8 @@ class Branches:
             return None
         finally:
             _TAKEN.reset(token)
+        if self._letters:
+            taken.add(len(self._notes) + self._letters.index(rendered.template.name))
         texts = [slotted.values for slotted in (rendered.main, rendered.own_text) if slotted]
         same = self._template.given.values()
         lengths = (len(value) for values in texts for value in values if value not in same)
@@ -83,6 +95,9 @@ class Branches:
 
     def branch(self, number: int) -> Branch:
         """Return what a branch's number stands for."""
+        if number >= len(self._notes):
+            name = self._letters[number - len(self._notes)]
+            return Branch(name, 0, name)
         note = self._notes[number]
         file, first = self._origins.get(id(note.environment), (self._template.name, 1))
         if note.name is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 from datetime import UTC, datetime
@@ -10,9 +11,12 @@ import pytest
 from aiosmtpd.controller import Controller
 from preview_kit import COMMAND, LETTER, PEOPLE, campaign, many
 
+from merge.assemble import passing_journal
 from merge.campaign import Campaign
 from merge.carrier import Memory
+from merge.clock import WallClock
 from merge.errors import CarrierError, ContentError
+from merge.journal import Journal
 from merge.model import Delivery, Envelope, Outcome, State
 from merge.rehearsal import OnlyTo, for_tester, letters_for, rehearse
 from merge.seal import seal
@@ -49,7 +53,8 @@ def run(folder, *arguments):
 
 def made(folder, address=ME):
     loaded = Campaign.load(folder)
-    return letters_for(address, loaded.parts, loaded.settings.letter, files=None, date=NOW)
+    with passing_journal(loaded.settings, WallClock()) as journal, journal.enrolment() as enrolment:
+        return letters_for(address, loaded.parts, enrolment, date=NOW)
 
 
 def delivery(*recipients):
@@ -67,11 +72,62 @@ def test_one_of_each_kind_goes_to_the_tester(tmp_path, post):
     assert [subject[:14] for subject in subjects] == [b"[Test 1 of 3] ", b"[Test 2 of 3] ", b"[Test 3 of 3] "]
 
 
-def test_nothing_is_recorded(tmp_path, post):
+def told(folder, *arguments):
+    """What `send` proposes for a folder, and what `status` says of it."""
+    plan = subprocess.run(
+        [*COMMAND, "send", "--dry-run", str(folder), *arguments], capture_output=True, text=True, check=False
+    )
+    assert plan.returncode == 0, plan.stderr
+    return next(line for line in plan.stderr.splitlines() if line.startswith("  letters  "))
+
+
+def test_the_plan_names_the_kinds_of_letter_and_the_test_of_exactly_these_letters(tmp_path, post):
     folder = campaign(tmp_path / "c")
-    before = sorted(path.name for path in folder.iterdir())
+    assert told(folder).split(maxsplit=1)[1] == "3 kinds of letter, not tested yet (mergepost test ADDRESS)"
     run(folder)
-    assert sorted(path.name for path in folder.iterdir()) == before
+    seen = r"3 kinds of letter, tested \d\d:\d\d at me@tester.example"
+    assert re.fullmatch(seen, told(folder).split(maxsplit=1)[1])
+    letter = (folder / "letter.md").read_text("utf-8")
+    (folder / "letter.md").write_text(letter + "\nBye\n", "utf-8")
+    assert "not tested yet" in told(folder)
+    (folder / "letter.md").write_text(letter, "utf-8")
+    assert re.search(seen, told(folder))
+    (folder / "people.csv").write_text(PEOPLE.replace("Bob", "Rob"), "utf-8")
+    assert "not tested yet" in told(folder)
+
+
+def test_the_plan_says_how_many_of_the_kinds_were_tested(tmp_path, post):
+    letter = LETTER + "".join(f"\n{{% if city == 'City {n}' %}}{n}{{% endif %}}" for n in range(9))
+    folder = campaign(tmp_path / "c", letter, many(60))
+    run(folder)
+    assert re.search(r"\d+ kinds of letter, tested .* \(5 of them\)$", told(folder))
+
+
+def test_a_test_that_was_refused_counts_for_nothing(tmp_path, post):
+    folder = campaign(tmp_path / "c", LETTER.replace("Spring", "REFUSE"))
+    run(folder)
+    assert "not tested yet" in told(folder)
+
+
+def test_a_test_touches_no_row(tmp_path, post):
+    folder = campaign(tmp_path / "c")
+    before = {path.name for path in folder.iterdir()}
+    status = Campaign.load(folder).status()
+    run(folder)
+    assert {path.name for path in folder.iterdir()} - before == {"journal.db"}
+    assert Campaign.load(folder).status() == status
+    assert list(Campaign.load(folder).records()) == []
+    assert Campaign.load(folder).send(sandbox=True).states[State.SENT] == 5
+
+
+def test_a_test_while_a_run_sends_is_only_not_noted(tmp_path, post):
+    folder = campaign(tmp_path / "c")
+    with Journal.open(folder / "journal.db", edition="", clock=WallClock()):
+        done = run(folder)
+    assert done.returncode == 0, done.stderr
+    assert "The plan will not know of this test" in done.stderr
+    assert len(post) == 3
+    assert "not tested yet" in told(folder)
 
 
 def test_a_list_and_a_letter_do_as_well(tmp_path, post):
@@ -86,9 +142,9 @@ def test_no_one_of_the_list_stands_in_envelope_or_headers(tmp_path):
         "Content-Language",
         "Cc: boss@example.net\nBcc: archive@example.net\nUnsubscribe: https://x.example/u\nX-No",
     )
-    letters, kinds = made(campaign(tmp_path / "c", letter))
-    assert (len(letters), kinds) == (3, 3)
-    for one in letters:
+    chosen = made(campaign(tmp_path / "c", letter))
+    assert (len(chosen.letters), chosen.kinds) == (3, 3)
+    for one in chosen.letters:
         assert one.envelope.recipients == (ME,)
         headers = dict(one.headers)
         assert headers["To"] == ME
@@ -99,7 +155,7 @@ def test_no_one_of_the_list_stands_in_envelope_or_headers(tmp_path):
 
 def test_message_ids_are_its_own(tmp_path):
     folder = campaign(tmp_path / "c")
-    ids = [letter.message_id for _ in range(2) for letter in made(folder)[0]]
+    ids = [letter.message_id for _ in range(2) for letter in made(folder).letters]
     assert len(set(ids)) == 6
     sent = {letter.message_id for letter in Campaign.load(folder).letters()}
     assert not sent & set(ids)
@@ -107,15 +163,15 @@ def test_message_ids_are_its_own(tmp_path):
 
 def test_at_most_five_the_most_frequent_kinds(tmp_path):
     letter = LETTER + "".join(f"\n{{% if city == 'City {n}' %}}{n}{{% endif %}}" for n in range(9))
-    letters, kinds = made(campaign(tmp_path / "c", letter, many(60)))
-    assert len(letters) == 5
-    assert kinds > 5
+    chosen = made(campaign(tmp_path / "c", letter, many(60)))
+    assert len(chosen.letters) == 5
+    assert chosen.kinds > 5
 
 
 def test_a_kind_whose_first_row_has_no_letter_is_shown_by_another(tmp_path):
     people = PEOPLE.replace("ada@example.org", "not an address")
-    letters, _ = made(campaign(tmp_path / "c", people=people))
-    assert sorted(letter.row for letter in letters) == [3, 5, 6]
+    chosen = made(campaign(tmp_path / "c", people=people))
+    assert sorted(letter.row for letter in chosen.letters) == [3, 5, 6]
 
 
 @pytest.mark.parametrize(

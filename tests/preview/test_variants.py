@@ -8,7 +8,8 @@ import pytest
 
 from merge.model import Recipient
 from merge.template import read_template
-from merge.variants import Tally
+from merge.template.branches import Branches
+from merge.variants import Kinds, Tally
 
 
 def tally(tmp_path, body, rows, *, name="letter.md", **files):
@@ -16,7 +17,7 @@ def tally(tmp_path, body, rows, *, name="letter.md", **files):
         (tmp_path / file.replace("_", ".")).write_text(text, "utf-8")
     letter = tmp_path / name
     letter.write_text(f"Subject: Hello\n\n{body}\n", "utf-8")
-    made = Tally(letter)
+    made = Tally(Branches(letter))
     people = [
         Recipient(number, {"email": "a@b.example", **cells}, "a@b.example")
         for number, cells in enumerate(rows, 2)
@@ -69,7 +70,7 @@ def test_each_way_to_differ_is_seen(tmp_path, body, yes, no):
 def test_branches_in_headers_count(tmp_path):
     letter = tmp_path / "letter.md"
     letter.write_text('Subject: {{ "Renew" if late else "Hello" }}\n\nHi\n', "utf-8")
-    made = Tally(letter)
+    made = Tally(Branches(letter))
     assert made.add(Recipient(2, {"email": "", "late": ""}, "")) != made.add(
         Recipient(3, {"email": "", "late": "x"}, "")
     )
@@ -83,6 +84,31 @@ def test_the_number_of_turns_and_the_values_make_no_kinds(tmp_path):
     body = "{{ name }}{% for part in name|split %}{{ part }}{% endfor %}"
     _, numbers = tally(tmp_path, body, [{"name": "a,b"}, {"name": "c"}, {"name": "d,e,f"}])
     assert numbers == [0, 0, 0]
+
+
+def test_each_language_is_a_kind_of_its_own(tmp_path):
+    (tmp_path / "letter.de.md").write_text("Subject: Hallo\n\n{% if vip %}V{% endif %}\n", "utf-8")
+    rows = [{"lang": lang, "vip": vip} for lang, vip in (("", "x"), ("de", ""), ("de", "x"), ("fr", ""))]
+    made, numbers = tally(tmp_path, "Hi", rows)
+    assert numbers == [0, 1, 2, 0]
+    assert [kind.words for kind in made.kinds()] == [
+        ("letter.md",),
+        ("letter.de.md",),
+        ("letter.de.md", "line 3: if vip"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "number"), [("Hi {{ name }}", 1), ("{% if name %}x{% endif %}{{ city|default('y') }}", 4)]
+)
+def test_kinds_are_counted_without_a_word_of_the_rows(tmp_path, body, number):
+    rows = [{"name": name, "city": city} for name in ("", "Ada", "Bob") for city in ("", "Paris")]
+    made, _ = tally(tmp_path, body, rows)
+    counted = Kinds(Branches(tmp_path / "letter.md"))
+    assert counted.number == 0
+    for place, cells in enumerate(rows):
+        counted.add(Recipient(place, {"email": "a@b.example", **cells}, "a@b.example"))
+    assert counted.number == len(made.kinds()) == number
 
 
 def test_rows_without_a_letter_are_of_no_kind(tmp_path):
