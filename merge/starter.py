@@ -6,7 +6,11 @@ import shutil
 from difflib import get_close_matches
 from pathlib import Path
 
+from merge import mailmerge
 from merge.errors import UsageError
+
+FIRST_LETTER = "announcement"
+"""The starter letter where none is named."""
 
 STARTER_ADDRESS = "you@example.org"
 """The sender of a campaign that nobody has touched yet."""
@@ -27,12 +31,20 @@ from = "Your Name <{sender}>"
 """
 
 
-def make(folder: Path, letter: str) -> list[str]:
+def make(folder: Path, letter: str | None = None) -> list[str]:
     """Make a campaign in a folder from a starter letter; return the names of the files written.
 
-    A list or a letter that is there already is kept and used. Raises UsageError when the folder has a
-    campaign, or when there is no such starter.
+    A list or a letter that is there already is kept and used. Where no starter is named and the folder holds
+    the files of awdeorio/mailmerge, the campaign is of those. Raises UsageError when the folder has a
+    campaign, or when there is no such starter; ConfigError when mailmerge's server file cannot be followed.
     """
+    if letter is None and mailmerge.is_there(folder):
+        _refuse_a_second(folder)
+        text = mailmerge.campaign(folder, STARTER_ADDRESS)
+        (folder / "campaign.toml").write_text(text, "utf-8")
+        _ignore(folder)
+        return ["campaign.toml"]
+    letter = letter or FIRST_LETTER
     starters = {path.name: path for path in sorted(_templates().iterdir()) if path.is_dir()}
     if letter not in starters:
         found = get_close_matches(letter, starters, 1)
@@ -40,8 +52,7 @@ def make(folder: Path, letter: str) -> list[str]:
             f"there is no starter letter {letter!r}",
             hint=f"did you mean {found[0]}?" if found else f"there are {', '.join(starters)}",
         )
-    if (folder / "campaign.toml").exists():
-        raise UsageError(f"{folder} has a campaign.toml already", hint="nothing was changed")
+    _refuse_a_second(folder)
     folder.mkdir(parents=True, exist_ok=True)
     starter = starters[letter]
     written = []
@@ -60,9 +71,18 @@ def make(folder: Path, letter: str) -> list[str]:
         )
         (folder / "campaign.toml").write_text(text, "utf-8")
         written.insert(0, "campaign.toml")
+    _ignore(folder)
+    return written
+
+
+def _refuse_a_second(folder: Path) -> None:
+    if (folder / "campaign.toml").exists():
+        raise UsageError(f"{folder} has a campaign.toml already", hint="nothing was changed")
+
+
+def _ignore(folder: Path) -> None:
     if not (folder / ".gitignore").exists():
         (folder / ".gitignore").write_text(_IGNORED, "utf-8")
-    return written
 
 
 def _templates() -> Path:

@@ -19,19 +19,29 @@ def init(
         Path, typer.Argument(metavar="[DIR]", help="Where; the current folder if left out.")
     ] = Path(),
     letter: Annotated[
-        str, typer.Option("--letter", help="The starter letter to begin with.")
-    ] = "announcement",
+        str | None,
+        typer.Option(
+            "--letter", metavar="NAME", help="The starter letter to begin with: announcement, if left out."
+        ),
+    ] = None,
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> None:
-    """Start a campaign from a starter letter."""
+    """Start a campaign: from a starter letter, or from the files of mailmerge."""
     from merge.starter import make  # noqa: PLC0415 - keeps --help quick
 
     with screen(quiet=quiet, no_color=no_color) as console:
         made = make(folder, letter)
         console.talk([f"Made {', '.join(made)} in {folder}."])
         place = "" if folder.resolve() == Path.cwd() else f" {folder}"
-        console.talk(["Next     put your own people and words in, then:", f"         mergepost check{place}"])
+        if made == ["campaign.toml"]:
+            console.talk(
+                ["The list and the letter are those that were there.", f"Next     mergepost check{place}"]
+            )
+        else:
+            console.talk(
+                ["Next     put your own people and words in, then:", f"         mergepost check{place}"]
+            )
 
 
 def check(
