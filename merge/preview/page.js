@@ -399,13 +399,14 @@ async function open(place, again = false) {
   }
   if (turn !== asked) return;
   const same = again && letter && fresh.row === letter.row && fresh.digest !== undefined && fresh.digest === letter.digest;
+  const before = letter;
   const kept = fresh.error && letter && letter.row === fresh.row && !letter.error ? letter : null;
   letter = kept ? { ...kept, problems: [...fresh.error, ...fresh.problems], broken: true } : fresh;
-  showLetter(same);
+  showLetter(same, again && Boolean(before) && before.row === fresh.row);
   if (!again && document.body.classList.contains("listing")) toggleList(false);
 }
 
-function showLetter(sameFrame) {
+function showLetter(sameFrame, samePlace) {
   const row = letter.row;
   $("name").textContent = letter.name || letter.to || letter.address || "(no address)";
   showPlace();
@@ -430,7 +431,8 @@ function showLetter(sameFrame) {
   $("eml").href = `eml/${row}`;
   const pairs = has ? [...letter.headers, ...letter.hidden.map((to) => ["Bcc (not in the message)", to])] : [];
   $("headers").replaceChildren(...pairs.flatMap(([name, value]) => [make("dt", {}, name), make("dd", { dir: "auto" }, value)]));
-  if (!sameFrame) showFrame();
+  if (!samePlace) for (const name of ["text", "headers", "source"]) $(name).scrollTop = 0;
+  if (!sameFrame) showFrame(samePlace);
   showFacts(has);
   showLooks();
   document.body.dataset.row = row;
@@ -442,22 +444,44 @@ function showPlace() {
   if (letter) $("place").textContent = `row ${letter.row}, ${among}`;
 }
 
-function showFrame() {
+// The letter is drawn beside the old one and takes its place when it is there, at the same height of the page.
+function showFrame(keepPlace = false) {
   const sheet = $("sheet");
+  for (const early of sheet.querySelectorAll(".coming")) early.remove();
+  const old = sheet.firstElementChild;
+  const top = keepPlace && old ? (old.tagName === "IFRAME" ? placeIn(old).scrollTop : old.scrollTop) : 0;
   if (letter.headers === undefined) {
     sheet.replaceChildren(make("p", { class: "nothing" }, "There is no letter for this row."));
     return;
   }
   if (!letter.html) {
-    sheet.replaceChildren(make("pre", { class: "plain", dir: "auto", tabindex: "0" }, letter.text || ""));
+    const plain = make("pre", { class: "plain", dir: "auto", tabindex: "0" }, letter.text || "");
+    sheet.replaceChildren(plain);
+    plain.scrollTop = top;
     return;
   }
   const frame = make("iframe", {
-    sandbox: "", referrerpolicy: "no-referrer", title: `Letter of row ${letter.row}: ${letter.subject}`,
-    src: `frame/${letter.row}?images=${look.images ? 1 : 0}&of=${encodeURIComponent(letter.digest.slice(0, 16))}`,
+    sandbox: "allow-same-origin", class: "coming", referrerpolicy: "no-referrer", title: `Letter of row ${letter.row}: ${letter.subject}`,
+    src: `frame/${letter.row}?images=${look.images ? 1 : 0}&dark=${look.dark ? 1 : 0}&of=${encodeURIComponent(letter.digest.slice(0, 16))}`,
   });
   frame.style.colorScheme = look.dark ? "dark" : "light";
-  sheet.replaceChildren(frame);
+  frame.addEventListener("load", () => {
+    if (!frame.isConnected) return;
+    const focused = document.activeElement === old;
+    placeIn(frame).scrollTop = top;
+    frame.classList.remove("coming");
+    for (const other of [...sheet.children]) if (other !== frame) other.remove();
+    if (focused) frame.focus({ preventScroll: true });
+    if (frame.contentDocument) frame.contentDocument.addEventListener("keydown", keyed);
+    fit();
+  });
+  sheet.append(frame);
+  fit();
+}
+
+function placeIn(frame) {
+  const inside = frame.contentDocument;
+  return (inside && (inside.scrollingElement || inside.documentElement)) || frame;
 }
 
 function showFacts(has) {
@@ -513,19 +537,20 @@ function showLooks() {
 
 function fit() {
   const sheet = $("sheet");
-  const frame = sheet.querySelector("iframe");
-  if (!frame) {
+  const frames = sheet.querySelectorAll("iframe");
+  if (!frames.length) {
     sheet.style.width = "";
-    sheet.style.height = "";
     return;
   }
   const room = $("view-html").clientWidth || look.width;
   const scale = Math.min(1, room / look.width);
   const height = sheet.clientHeight;
   sheet.style.width = `${Math.round(look.width * scale)}px`;
-  frame.style.width = `${look.width}px`;
-  frame.style.height = `${Math.round(height / scale)}px`;
-  frame.style.transform = scale < 1 ? `scale(${scale})` : "";
+  for (const frame of frames) {
+    frame.style.width = `${look.width}px`;
+    frame.style.height = `${Math.round(height / scale)}px`;
+    frame.style.transform = scale < 1 ? `scale(${scale})` : "";
+  }
 }
 new ResizeObserver(fit).observe($("stage"));
 
@@ -536,14 +561,14 @@ function setTab(name) {
 
 function setDark() {
   look.dark = !look.dark;
-  showFrame();
+  showFrame(true);
   showLooks();
 }
 
 function setImages() {
   if (!(letter && letter.remote)) return;
   look.images = !look.images;
-  showFrame();
+  showFrame(true);
   showLooks();
 }
 
@@ -598,7 +623,7 @@ const actions = {
   "/": () => { toggleList(true); $("search").focus(); $("search").select(); }, "?": () => $("keys").showModal(),
   1: () => setTab("html"), 2: () => setTab("text"), 3: () => setTab("headers"), 4: () => setTab("source"),
 };
-document.addEventListener("keydown", (event) => {
+function keyed(event) {
   if (event.key === "Escape" && document.body.classList.contains("listing")) toggleList(false);
   if (event.ctrlKey || event.metaKey || event.altKey || $("keys").open || !state) return;
   if (event.target.matches("input[type=search], textarea")) return;
@@ -608,18 +633,7 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     action();
   }
-});
-
-// A click into the letter would take the keys away: give them back. Tab into it stays, for scrolling.
-let tabbed = -Infinity;
-document.addEventListener("keydown", (event) => {
-  if (event.key === "Tab") tabbed = event.timeStamp;
-}, true);
-window.addEventListener("blur", (event) => {
-  if (event.timeStamp - tabbed < 500) return;
-  setTimeout(() => {
-    if (document.activeElement && document.activeElement.tagName === "IFRAME") $("letter").focus({ preventScroll: true });
-  }, 0);
-});
+}
+document.addEventListener("keydown", keyed);
 
 listen();

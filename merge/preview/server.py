@@ -20,7 +20,7 @@ from merge.disk import eml_name
 from merge.errors import ContentError
 from merge.model import Letter, Recipient
 from merge.preview.live import Desk
-from merge.preview.sheet import SHOWN_IN_PLACE, described, framed, row_facts, sheet
+from merge.preview.sheet import SHOWN_IN_PLACE, described, framed, row_facts, sheet, toned
 from merge.seal import seal
 
 HOST: Final = "127.0.0.1"
@@ -31,9 +31,13 @@ PAGE_POLICY: Final = (
 )
 LETTER_POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:{remote}; font-src data:; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'self'; sandbox"
+    "form-action 'none'; frame-ancestors 'self'; sandbox allow-same-origin"
 )
-"""What a letter may do in its frame: show itself. No script, no form, nothing from the network."""
+"""What a letter may do in its frame: show itself. No script, no form, nothing from the network.
+
+It is of the page's origin, so that the page can keep its place when the letter changes; without scripts it
+can make nothing of that.
+"""
 
 _FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; object-src 'self'; frame-ancestors 'none'"
 _ALWAYS = (
@@ -223,7 +227,8 @@ class _Pages:
             return Response(status_code=404)
         remote = " https: http:" if request.query_params.get("images") == "1" else ""
         policy = LETTER_POLICY.format(remote=remote)
-        html = framed(letter.html, letter.attachments)
+        html = toned(letter.html, dark=request.query_params.get("dark") == "1")
+        html = framed(html, letter.attachments)
         return Response(
             html.encode("utf-8", "surrogatepass"),
             media_type="text/html; charset=utf-8",

@@ -24,6 +24,12 @@ SHOWN_IN_PLACE: Final = frozenset({"image/png", "image/jpeg", "image/gif", "imag
 
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/=]{76}\r?\n){12,}(?:[A-Za-z0-9+/=]{1,76}\r?\n)?")
 _SHEETS_LINKS = 200
+_MEDIA = re.compile(r"@media\b[^@{;<]*\{|\bmedia\s*=\s*(?:\"[^\"]*\"|'[^']*')", re.IGNORECASE)
+_PREFERRED = re.compile(r"\(\s*prefers-color-scheme\s*:\s*(dark|light)\s*\)", re.IGNORECASE)
+_SCHEME = re.compile(r"((?<![\w-])color-scheme\s*:\s*)((?:(?:light|dark|only|normal)\s*)+)", re.IGNORECASE)
+_SCHEME_META = re.compile(
+    r"(<meta\b[^>]*\bname\s*=\s*[\"']?color-scheme[\"']?[^>]*\bcontent\s*=\s*[\"']?)([a-z ]+)", re.IGNORECASE
+)
 
 
 def sheet(letter: Letter) -> dict[str, Any]:
@@ -81,6 +87,27 @@ def framed(html: str, attachments: Sequence[Attachment]) -> str:
             encoded = base64.b64encode(file.content).decode("ascii")
             html = html.replace(f"cid:{file.content_id}", f"data:{file.media_type};base64,{encoded}")
     return html
+
+
+def toned(html: str, *, dark: bool) -> str:
+    """Return a letter's HTML as a light or a dark mail program has it, whatever the browser prefers.
+
+    What the letter says for the one is said for all, what it says for the other for none; a letter that says
+    nothing stays as it is.
+    """
+    chosen = "dark" if dark else "light"
+
+    def medium(found: re.Match[str]) -> str:
+        return "(min-width: 0)" if found[1].lower() == chosen else "(max-width: 0)"
+
+    def media(stretch: re.Match[str]) -> str:
+        return _PREFERRED.sub(medium, stretch[0])
+
+    def scheme(found: re.Match[str]) -> str:
+        return f"{found[1]}{chosen}" if chosen in found[2].lower().split() else found[0]
+
+    html = _MEDIA.sub(media, html)
+    return _SCHEME_META.sub(scheme, _SCHEME.sub(scheme, html))
 
 
 def source_text(content: bytes) -> str:

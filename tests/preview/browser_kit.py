@@ -34,6 +34,7 @@ class Browser(webdriver.Chrome):
         )
         frame = "document.querySelector('#sheet iframe')"
         self.until(f"!{frame} || {frame}.clientWidth > 0", seconds)
+        self.until("!document.querySelector('.coming')", seconds)
         time.sleep(0.25)
 
     def until(self, condition: str, seconds: float = 10.0) -> float:

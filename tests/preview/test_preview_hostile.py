@@ -124,13 +124,52 @@ def test_cells_are_text_in_the_page_around_the_letter(chromium, evil):
     assert "owned" not in chromium.title
 
 
-def test_the_frame_has_no_rights(chromium, evil):
+def test_the_frame_has_no_rights_but_to_be_looked_at_by_the_page(chromium, evil):
     chromium.get(evil.address)
     chromium.settled()
     frame = chromium.one("#sheet iframe")
-    assert frame.get_attribute("sandbox") == ""
+    assert frame.get_attribute("sandbox") == "allow-same-origin"
     assert frame.get_attribute("referrerpolicy") == "no-referrer"
-    assert chromium.js("return document.querySelector('#sheet iframe').contentDocument") is None
+    policy = evil.ask("frame/2").headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "script" not in policy
+    assert policy.endswith("; sandbox allow-same-origin")
+
+
+TRIES = """\
+Subject: {{ first_name }}
+Content-Language: en
+
+<script>parent.document.title = "owned"</script>
+<a id="js" href="#" onclick="parent.document.title='owned'">js</a>
+<a id="up" href="../" target="_parent">up</a> <a id="beside" href="../eml/2">beside</a>
+<a id="new" href="../" target="_blank">new</a>
+<details open ontoggle="parent.document.title='owned'"><summary>x</summary>y</details>
+<iframe src="../"></iframe><iframe srcdoc="<script>parent.parent.document.title='owned'</script>"></iframe>
+<form action="../search" target="_parent"><input name="q"><button id="send">Send</button></form>
+<style>@import "../page.css"; body::before { content: url(../eml/2) }</style>
+"""
+
+
+def test_that_a_letter_is_of_the_origin_of_the_page_helps_it_to_nothing(chromium, tmp_path):
+    folder = campaign(tmp_path / "c", TRIES, name="letter.html")
+    with previewing(folder) as running:
+        chromium.size(1440, 900)
+        chromium.get(running.address)
+        chromium.settled()
+        for place in ("js", "up", "beside", "new", "send"):
+            chromium.switch_to.frame(chromium.one("#sheet iframe"))
+            found = chromium.find_elements("id", place)
+            if found:
+                found[0].click()
+            time.sleep(0.3)
+            chromium.switch_to.default_content()
+            chromium.keys("j", "k")
+            chromium.until("document.body.dataset.row === '2' && !document.querySelector('.coming')")
+        assert "owned" not in chromium.title
+        assert chromium.current_url == running.address
+        assert len(chromium.window_handles) == 1
+        assert running.json("state")["total"] == 5
 
 
 def test_a_letter_opened_by_itself_is_as_harmless(chromium, evil, there):

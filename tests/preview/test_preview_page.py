@@ -171,10 +171,19 @@ def test_the_letter_is_shown_at_phone_and_desktop_width(fresh):
 def test_dark_is_labelled_as_what_the_letter_itself_defines(rich_page):
     assert _colour(rich_page) != "rgb(1, 2, 3)"
     rich_page.keys("d")
-    rich_page.until("document.querySelector('#sheet iframe').style.colorScheme === 'dark'")
+    rich_page.until("document.querySelector('#sheet iframe:not(.coming)').style.colorScheme === 'dark'")
     assert "not shown" in rich_page.text("#dark-note")
     assert _colour(rich_page) == "rgb(1, 2, 3)"
     rich_page.keys("d")
+
+
+def test_light_is_light_for_a_person_who_prefers_dark(chromium, rich):
+    chromium.size(1440, 900, dark=True)
+    page = _opened(chromium, rich)
+    assert _colour(page) != "rgb(1, 2, 3)"
+    page.keys("d")
+    assert _colour(page) == "rgb(1, 2, 3)"
+    page.keys("d")
 
 
 def _colour(page):
@@ -252,9 +261,10 @@ def test_help_by_key_and_single_keys_can_be_switched_off(fresh):
 
 def test_keys_work_after_a_click_into_the_letter(fresh):
     fresh.click("#sheet iframe")
-    fresh.until("document.activeElement.tagName !== 'IFRAME'")
     fresh.keys("j")
     goes_to(fresh, 3)
+    fresh.keys("k")
+    goes_to(fresh, 2)
 
 
 def test_everything_can_be_reached_by_tab(fresh):
@@ -312,6 +322,34 @@ def test_the_page_follows_a_change_and_keeps_its_place(chromium, tmp_path):
         page.until("document.getElementById('found').textContent === '4'")
         goes_to(page, 3)
         assert page.text("#name") == "Zoë"
+
+
+def test_the_page_keeps_the_height_at_which_the_letter_is_read(chromium, tmp_path):
+    long = LETTER + "".join(f"\nParagraph {n} of many.\n" for n in range(200))
+    folder = campaign(tmp_path / "spring", long)
+    inside = "document.querySelector('#sheet iframe:not(.coming)').contentDocument"
+    chromium.size(1440, 900)
+    with previewing(folder) as running:
+        page = _opened(chromium, running)
+        page.js(f"{inside}.scrollingElement.scrollTop = 1200")
+        page.js("document.getElementById('text').scrollTop = 0")
+        (folder / "letter.md").write_text(long.replace("Paragraph 0", "Hello"), "utf-8")
+        page.until(f"{inside}.body.textContent.includes('Hello of many')")
+        assert page.js(f"return {inside}.scrollingElement.scrollTop") == 1200
+        assert page.js("return document.querySelectorAll('#sheet > *').length") == 1
+        page.keys("d")
+        page.until("document.querySelector('#sheet iframe:not(.coming)').style.colorScheme === 'dark'")
+        assert page.js(f"return {inside}.scrollingElement.scrollTop") == 1200
+        page.keys("2")
+        page.js("document.getElementById('text').scrollTop = 900")
+        (folder / "letter.md").write_text(long.replace("Paragraph 0", "Hullo"), "utf-8")
+        page.until("document.getElementById('text').textContent.includes('Hullo of many')")
+        assert page.js("return document.getElementById('text').scrollTop") == 900
+        page.keys("1", "j")
+        goes_to(page, 3)
+        page.until(f"{inside}.body.textContent.includes('Bob')")
+        assert page.js(f"return {inside}.scrollingElement.scrollTop") == 0
+        assert page.js("return document.getElementById('text').scrollTop") == 0
 
 
 def test_a_letter_that_breaks_for_one_row_shows_the_last_good_one_greyed(chromium, tmp_path):
