@@ -30,8 +30,9 @@ from merge.errors import AddressError, ContentError, JournalError, LockedError, 
 from merge.journal import Journal, Ledger, View
 from merge.model import Letter, Record
 from merge.plan import Wish
-from merge.rehearsal import Rehearsal, letters_for, rehearse
+from merge.rehearsal import InTurn, Rehearsal, letters_for, rehearse
 from merge.sending import Consent, Sending, Summary, Talk, next_step
+from merge.turn import Turns
 
 
 class Campaign:
@@ -159,14 +160,17 @@ class Campaign:
         if reason := self.parts.suppression.reason(to):
             raise AddressError(f"{to} is {reason}", hint="test with an address that may be mailed")
         date = datetime.fromtimestamp(int(self._clock.now()), UTC)
-        with (
-            assemble.passing_journal(self.settings, self._clock) as journal,
-            journal.enrolment() as enrolment,
-        ):
-            chosen = letters_for(to, self.parts, enrolment, date=date)
-        carrier = assemble.rehearsal(way, to, self._clock, ask=talk.ask, tell=talk.tell)
-        outcomes = rehearse(map(self.parts.seal, chosen.letters), carrier)
-        rehearsal = Rehearsal(to, chosen.letters, outcomes, chosen.kinds, chosen.fingerprint)
+        with ExitStack() as stack:
+            journal = stack.enter_context(assemble.passing_journal(self.settings, self._clock))
+            with journal.enrolment() as enrolment:
+                chosen = letters_for(to, self.parts, enrolment, date=date)
+            pace = assemble.pace(pace_of(self.settings, way))
+            turns = Turns(pace, self._clock, journal, self._ledger(stack, way, talk))
+            turns.recollect()
+            in_turn = InTurn(pace, turns, self._clock, talk.tell)
+            carrier = assemble.rehearsal(way, to, self._clock, ask=talk.ask, tell=talk.tell)
+            outcomes = rehearse(map(self.parts.seal, chosen.letters), carrier, in_turn)
+        rehearsal = Rehearsal(to, chosen.letters, outcomes, chosen.kinds, chosen.fingerprint, in_turn.due)
         if rehearsal.exit_code == 0:
             self._note_test(rehearsal, talk)
         return rehearsal

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from merge.carrier import Carrier
 from merge.check import Register
+from merge.clock import Clock
 from merge.errors import CarrierError, ContentError
 from merge.journey import Parts, look_through
 from merge.model import Delivery, Envelope, Letter, Mailbox, Outcome, Recipient, State
+from merge.pace import Pace
+from merge.turn import Turns
 from merge.variants import Tally
+from merge.words import moment
 
 MOST: Final = 5
 """Letters in one rehearsal: one of each of the most frequent kinds."""
 
 _PATIENCE = 5.0
+_SLICE = 0.25
+_SHORT_WAIT = 5.0
+_LONGEST_WAIT = 900.0
+"""For how many seconds a test stays while the pace lets nothing go, as a run does."""
+
 _LEFT_OUT = frozenset({"cc", "list-unsubscribe", "list-unsubscribe-post", "disposition-notification-to"})
 """Headers that would reach, or act for, the people of the list."""
 
@@ -28,7 +38,8 @@ _LEFT_OUT = frozenset({"cc", "list-unsubscribe", "list-unsubscribe-post", "dispo
 class Rehearsal:
     """What a rehearsal came to: the letters, and for each that was answered its outcome.
 
-    `kinds` counts all kinds of letter that the list makes, `fingerprint` stands for all its letters.
+    `kinds` counts all kinds of letter that the list makes, `fingerprint` stands for all its letters. `due` is
+    the moment, in seconds since the epoch, before which the pace does not let the rest of them go.
     """
 
     address: str
@@ -36,6 +47,7 @@ class Rehearsal:
     outcomes: tuple[Outcome, ...]
     kinds: int
     fingerprint: str
+    due: float | None = None
 
     @property
     def exit_code(self) -> int:
@@ -139,21 +151,73 @@ def for_tester(letter: Letter, address: str, number: int, total: int) -> Letter:
     )
 
 
-def rehearse(deliveries: Iterable[Delivery], carrier: OnlyTo) -> tuple[Outcome, ...]:
+class InTurn:
+    """Lets each test letter wait for its place: the provider counts it with all the others.
+
+    `tell` hears of a long wait. `due` is the moment, in seconds since the epoch, from which a letter could go
+    that had to wait for too long; None where all had their turn.
+    """
+
+    def __init__(self, pace: Pace, turns: Turns, clock: Clock, tell: Callable[[str], None]) -> None:
+        self._pace = pace
+        self._turns = turns
+        self._clock = clock
+        self._tell = tell
+        self.due: float | None = None
+
+    def wait(self, key: str) -> bool:
+        """Take a place as soon as there is one; False when that is too far away. Raises JournalError."""
+        told = False
+        while True:
+            now = self._clock.monotonic()
+            if self._turns.slot(now, 1) <= now and self._turns.claim(key, now, 1):
+                return True
+            ahead = self._pace.next(now, 1) - now
+            if _LONGEST_WAIT < ahead < math.inf:
+                self.due = self._clock.now() + ahead
+                return False
+            if not told and _SHORT_WAIT < ahead < math.inf:
+                told = True
+                until = moment(self._clock.now() + ahead, self._clock.now())
+                self._tell(f"Waiting for the pace until {until}")
+            self._clock.sleep(min(max(ahead, _SLICE), _SHORT_WAIT))
+
+    def over(self, key: str, *, tried: bool) -> None:
+        """Note that a letter is no longer on its way; one that was not `tried` counts for nothing."""
+        if tried:
+            self._pace.done(self._clock.monotonic(), 1)
+            self._turns.over(key)
+        else:
+            self._turns.give_back(key, 1)
+
+
+def rehearse(deliveries: Iterable[Delivery], carrier: OnlyTo, turns: InTurn) -> tuple[Outcome, ...]:
     """Send them, one after the other, and return what became of them; nothing is tried twice.
 
-    Raises CarrierError when the way out is closed.
+    Ends early where a letter would have to wait for too long. Raises CarrierError when the way out is closed.
     """
     outcomes: list[Outcome] = []
-    offered = 0
     try:
         for delivery in deliveries:
-            while not carrier.room:
-                outcomes += carrier.collect(_PATIENCE)
-            carrier.offer(delivery)
-            offered += 1
-        while len(outcomes) < offered:
-            outcomes += carrier.collect(_PATIENCE)
+            if not turns.wait(delivery.key):
+                break
+            outcomes += _carried(delivery, carrier, turns)
     finally:
         carrier.close()
     return tuple(outcomes)
+
+
+def _carried(delivery: Delivery, carrier: OnlyTo, turns: InTurn) -> Sequence[Outcome]:
+    """Send one letter that has a place, and give the place back if nothing came of it."""
+    taken = False
+    try:
+        carrier.offer(delivery)
+        taken = True
+        answers: Sequence[Outcome] = ()
+        while not answers:
+            answers = carrier.collect(_PATIENCE)
+    except BaseException:
+        turns.over(delivery.key, tried=taken and not carrier.recall())
+        raise
+    turns.over(delivery.key, tried=True)
+    return answers

@@ -128,5 +128,5 @@ def rehearse(
         except KeyboardInterrupt:
             console.insist(["", f"Stopped. Test letters may have gone to {address}, and to nobody else."])
             raise typer.Exit(128 + signal.SIGINT) from None
-        console.talk(screens.rehearsed(rehearsal))
+        console.talk(screens.rehearsed(rehearsal, console.clock.now()))
         raise typer.Exit(rehearsal.exit_code)

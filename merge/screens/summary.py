@@ -82,7 +82,7 @@ def _near(path: Path) -> str:
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def rehearsed(rehearsal: Rehearsal) -> list[str]:
+def rehearsed(rehearsal: Rehearsal, now: float) -> list[str]:
     """Return what became of the test letters."""
     letters = {letter.key: letter for letter in rehearsal.letters}
     sent = sum(outcome.state is State.SENT for outcome in rehearsal.outcomes)
@@ -99,4 +99,8 @@ def rehearsed(rehearsal: Rehearsal) -> list[str]:
         f"{sent:,} of {count(shown, 'test letter')} sent to {plain(rehearsal.address)} ({kinds}). "
         "Nobody on the list got anything."
     )
+    if rehearsal.due is not None:
+        lines.append(
+            f"Next     mergepost test again after {moment(rehearsal.due, now)} (the pace allows no more)"
+        )
     return lines

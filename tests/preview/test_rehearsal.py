@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -14,19 +15,21 @@ from preview_kit import COMMAND, LETTER, PEOPLE, campaign, many
 from merge.assemble import passing_journal
 from merge.campaign import Campaign
 from merge.carrier import Memory
-from merge.clock import WallClock
+from merge.clock import TestClock, WallClock
 from merge.errors import CarrierError, ContentError
-from merge.journal import Journal
+from merge.journal import Journal, Ledger
 from merge.model import Delivery, Envelope, Outcome, State
-from merge.rehearsal import OnlyTo, for_tester, letters_for, rehearse
+from merge.pace import Pace
+from merge.rehearsal import InTurn, OnlyTo, for_tester, letters_for, rehearse
 from merge.seal import seal
+from merge.turn import Turns
 
 ME = "me@tester.example"
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def post(monkeypatch):
+def post(monkeypatch, tmp_path):
     """A mail server that keeps what it gets, and says no to a subject with REFUSE."""
     kept = []
 
@@ -39,6 +42,7 @@ def post(monkeypatch):
         port = free.getsockname()[1]
     controller = Controller(Keeping(), hostname="127.0.0.1", port=port)
     controller.start()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     for name, value in (("HOST", "127.0.0.1"), ("PORT", str(port)), ("SECURITY", "none")):
         monkeypatch.setenv(f"MERGEPOST_{name}", value)
     yield kept
@@ -208,7 +212,7 @@ def test_a_letter_that_was_not_made_for_the_tester_stops_the_rehearsal(tmp_path)
     real = list(loaded.letters())
     inner = Memory()
     with pytest.raises(CarrierError):
-        rehearse(map(seal, [for_tester(real[0], ME, 1, 2), real[1]]), OnlyTo(ME, inner))
+        rehearse(map(seal, [for_tester(real[0], ME, 1, 2), real[1]]), OnlyTo(ME, inner), in_turn(tmp_path))
     assert [kept.envelope.recipients for kept in inner.accepted] in ([], [(ME,)])
 
 
@@ -218,6 +222,104 @@ def test_a_refusal_is_told_and_not_tried_again(tmp_path, post):
     assert len(post) == 3
     assert "550 5.7.1" in done.stderr or "550 not today" in done.stderr
     assert "0 of 3" in done.stderr
+
+
+def in_turn(folder, clock=None, told=None, **limits):
+    """The turns of a test among all the runs of an account."""
+    clock = clock or TestClock()
+    ledger = Ledger.open(folder / "ledger.db", account="a", clock=clock)
+    pace = Pace(**limits)
+    turns = Turns(pace, clock, NoJournal(), ledger)
+    turns.recollect()
+    made = InTurn(pace, turns, clock, (told if told is not None else []).append)
+    made.ledger = ledger
+    return made
+
+
+class NoJournal:
+    """A journal in which nothing was ever sent."""
+
+    def recent(self, since):
+        return []
+
+
+def three():
+    return [replace(delivery(ME), key=f"{number}") for number in range(3)]
+
+
+def test_test_letters_count_for_every_run_of_the_account(tmp_path):
+    turns = in_turn(tmp_path)
+    assert len(rehearse(three(), OnlyTo(ME, Memory()), turns)) == 3
+    assert len(turns.ledger.recent(0)) == 3
+    assert turns.ledger.news()[1] == (0, 0)
+
+
+def test_test_letters_keep_the_pace_and_say_so(tmp_path):
+    clock, told = TestClock(), []
+    turns = in_turn(tmp_path, clock, told, per_minute=2)
+    assert len(rehearse(three(), OnlyTo(ME, Memory()), turns)) == 3
+    assert 60 <= sum(clock.slept) < 61
+    assert len(told) == 1
+    assert "Waiting for the pace until" in told[0]
+
+
+def test_a_test_takes_its_turn_behind_what_other_runs_sent(tmp_path):
+    clock = TestClock()
+    other = Ledger.open(tmp_path / "ledger.db", account="a", clock=clock)
+    for _ in range(2):
+        other.land(other.claim(lambda *_: True))
+    turns = in_turn(tmp_path, clock, per_day=4)
+    assert len(rehearse(three(), OnlyTo(ME, Memory()), turns)) == 2
+    assert turns.due == pytest.approx(clock.now() + 86400)
+    assert sum(clock.slept) == 0
+    assert len(other.recent(0)) == 4
+
+
+def test_a_letter_that_never_left_counts_for_nothing(tmp_path):
+    turns = in_turn(tmp_path, per_day=4)
+    with pytest.raises(CarrierError):
+        rehearse([delivery("ada@example.org")], OnlyTo(ME, Memory()), turns)
+    assert turns.ledger.recent(0) == []
+    assert turns.ledger.news()[1] == (0, 0)
+
+
+class Lost(Memory):
+    """A way out that closes after it took a letter, before or after the letter was on its way."""
+
+    def __init__(self, *, begun: bool) -> None:
+        super().__init__()
+        self.begun = begun
+
+    def collect(self, patience):
+        raise CarrierError("the line is gone")
+
+    def recall(self):
+        return () if self.begun else super().recall()
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_letter_that_may_have_left_counts(tmp_path, begun):
+    turns = in_turn(tmp_path, per_day=4)
+    with pytest.raises(CarrierError, match="line is gone"):
+        rehearse(three(), OnlyTo(ME, Lost(begun=begun)), turns)
+    assert len(turns.ledger.recent(0)) == begun
+    assert turns.ledger.news()[1] == (0, 0)
+
+
+def test_the_plan_of_the_next_run_counts_the_test_letters(tmp_path, post):
+    folder = campaign(tmp_path / "c")
+    with (folder / "campaign.toml").open("a") as toml:
+        toml.write("[pace]\nper_day = 4\n")
+    assert run(folder).returncode == 0
+    plan = subprocess.run(
+        [*COMMAND, "send", "--dry-run", str(folder)], capture_output=True, text=True, check=True
+    )
+    assert "1 of 5 to send in this run" in plan.stderr
+    again = run(folder)
+    assert again.returncode == 3
+    assert "1 of 3 test letters sent" in again.stderr
+    assert "mergepost test again after" in again.stderr
+    assert len(post) == 4
 
 
 def test_deferred_letters_are_not_tried_again():
