@@ -219,6 +219,8 @@ class Campaign:
         The counts stay. Raises UsageError while rows are still to be sent or decided about.
         """
         home = self.settings.folder
+        if not (home / assemble.JOURNAL_FILE).exists():
+            return 0
         with Journal.open(
             home / assemble.JOURNAL_FILE, edition=self.settings.edition, clock=self._clock
         ) as journal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +27,10 @@ _RED, _YELLOW, _PLAIN = "\x1b[1;31m", "\x1b[1;33m", "\x1b[0m"
 _PLAIN_SECONDS = 30.0
 _LINE_SECONDS = 1.0
 _ASKED_ONE_BY_ONE = 10
+_COMMAND = re.compile(
+    r"\bmergepost (?:(?:check|preview|send|status|bounces|doctor)\b(?! [^-\s]*[./])|test ADDRESS\b)"
+)
+"""A command that is proposed, without a campaign."""
 
 Progress = Literal["bar", "plain", "none"]
 
@@ -33,11 +38,13 @@ Progress = Literal["bar", "plain", "none"]
 class Console:
     """A person's terminal, or the pipe that stands in its place.
 
-    `standing` is what to say of the campaign when the person stops the command now.
+    `standing` is what to say of the campaign when the person stops the command now. `place` is how the
+    campaign was named on the command line: commands that are proposed name it, too, and work as they stand.
     """
 
-    def __init__(self, clock: Clock, *, quiet: bool = False, no_color: bool = False) -> None:
+    def __init__(self, clock: Clock, *, quiet: bool = False, no_color: bool = False, place: str = "") -> None:
         self.clock = clock
+        self._place = place
         self.standing = "Nothing was sent."
         self._quiet = quiet
         self._color = (
@@ -59,7 +66,11 @@ class Console:
     def insist(self, lines: Iterable[str]) -> None:
         """Print to stderr, quiet or not."""
         for line in lines:
-            _write(sys.stderr, self._colored(line))
+            _write(sys.stderr, self._colored(self.placed(line)))
+
+    def placed(self, line: str) -> str:
+        """Return a line whose commands name the campaign as the person did."""
+        return _COMMAND.sub(lambda command: f"{command[0]} {self._place}", line) if self._place else line
 
     def error(self, error: MergeError) -> None:
         """Print an error to stderr, quiet or not."""

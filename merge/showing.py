@@ -12,6 +12,7 @@ from pathlib import Path
 
 from merge.campaign import Campaign
 from merge.console import Console
+from merge.errors import UsageError
 from merge.plan import refusal
 from merge.preview.approval import write_approval
 from merge.preview.book import Book
@@ -37,7 +38,15 @@ class Files:
 
 
 def in_files(console: Console, campaign: Campaign, files: Files) -> None:
-    """Check the campaign and write the files. Raises ContentError where the letter cannot be sent."""
+    """Check the campaign and write the files.
+
+    Raises UsageError for a place that is not there, ContentError where the letter cannot be sent.
+    """
+    for path in (files.out, files.mbox):
+        if path and not path.absolute().parent.is_dir():
+            raise UsageError(
+                f"{path} cannot be written: there is no folder {path.parent}", hint="make the folder first"
+            )
     book = Book(lambda: campaign)
     survey = Survey(len(book.people))
     found = survey.look(book, lambda: campaign)

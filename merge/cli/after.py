@@ -45,8 +45,11 @@ def bounces(
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> None:
-    """Read what came back: bounces, complaints, goodbyes; suppress dead addresses after your yes."""
-    with screen(quiet=quiet, no_color=no_color) as console:
+    """Read what came back: bounces, complaints, goodbyes.
+
+    Addresses that are dead are put on the list of those who get no mail, after your yes.
+    """
+    with screen(quiet=quiet, no_color=no_color, paths=paths) as console:
         from merge import screens  # noqa: PLC0415 - keeps --help quick
         from merge.bounces.finding import as_json as facts  # noqa: PLC0415 - likewise
         from merge.postbag import Where, look  # noqa: PLC0415 - likewise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 from pathlib import Path
 from typing import Annotated, Literal
@@ -27,7 +28,10 @@ def init(
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> None:
-    """Start a campaign: from a starter letter, or from the files of mailmerge."""
+    """Start a campaign.
+
+    It begins with a starter letter, or with the files of mailmerge where the folder has them.
+    """
     from merge.starter import make  # noqa: PLC0415 - keeps --help quick
 
     with screen(quiet=quiet, no_color=no_color) as console:
@@ -52,8 +56,8 @@ def check(
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> None:
-    """List every problem with list, letter and attachments; send nothing."""
-    with screen(quiet=quiet, no_color=no_color) as console:
+    """List every problem of list, letter and files; send nothing."""
+    with screen(quiet=quiet, no_color=no_color, paths=paths) as console:
         from merge import screens  # noqa: PLC0415 - keeps --help quick
 
         campaign = campaign_of(paths)
@@ -62,7 +66,7 @@ def check(
         match form:
             case "text":
                 for line in screens.checked(found, settings.list_name, settings.letter_name):
-                    console.data(line)
+                    console.data(console.placed(line))
             case "json":
                 console.data(json.dumps(screens.checked_json(found), ensure_ascii=False, indent=2))
             case "github":
@@ -96,7 +100,7 @@ def preview(
     """Show the letters as they would arrive; send nothing."""
     from merge import showing  # noqa: PLC0415 - keeps --help quick
 
-    with screen(quiet=quiet, no_color=no_color) as console:
+    with screen(quiet=quiet, no_color=no_color, paths=paths) as console:
         files = showing.Files(out, eml, mbox, rows_of(rows), all_rows)
         if files.any:
             showing.in_files(console, campaign_of(paths), files)
@@ -113,12 +117,21 @@ def rehearse(
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> None:
-    """Send one of each kind of letter, at most five, to ADDRESS and to nobody else."""
-    with screen(quiet=quiet, no_color=no_color) as console:
+    """Send one letter of each kind to ADDRESS and to nobody else.
+
+    At most five letters go out, of the most frequent kinds. They can reach nobody on the list.
+    """
+    with screen(quiet=quiet, no_color=no_color, paths=paths) as console:
         from merge import screens  # noqa: PLC0415 - keeps --help quick
         from merge.console import Conversation  # noqa: PLC0415 - likewise
 
         console.standing = "Nobody on the list got anything."
+        if "@" not in address:
+            raise UsageError(
+                f"{address} is no address",
+                hint="say first where the test letters go: mergepost test you@example.org "
+                + shlex.join([address, *map(str, paths or ())]),
+            )
         campaign = campaign_of(paths)
         conversation = Conversation(
             console, confirm=None, ask_nothing=no_input, progress="none", sandbox=False

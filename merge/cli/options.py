@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Paths = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="[CAMPAIGN | LIST LETTER]", help="A campaign folder, or a list and a letter."),
+    typer.Argument(metavar="CAMPAIGN | LIST LETTER", help="A campaign folder, or a list and a letter."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and what was asked for.")]
 NoColor = Annotated[bool, typer.Option("--no-color", help="No colours (NO_COLOR does the same).")]
@@ -32,7 +32,10 @@ def campaign_of(paths: list[Path] | None) -> Campaign:
     from merge.campaign import Campaign  # noqa: PLC0415 - keeps --help quick
 
     if paths and len(paths) > 2:  # noqa: PLR2004 - a list and a letter
-        raise UsageError("name a campaign folder, or a list and a letter", hint="nothing more")
+        raise UsageError(
+            f"these are {len(paths)} paths",
+            hint="name a campaign folder, or a list and a letter",
+        )
     return Campaign.load(*(paths or ()))
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -22,13 +24,18 @@ _UNEXPECTED = 70
 
 
 @contextmanager
-def screen(*, quiet: bool, no_color: bool) -> Iterator[Console]:
-    """Give a command its console, and turn whatever it raises into a screen and an exit code."""
+def screen(*, quiet: bool, no_color: bool, paths: Sequence[Path] | None = None) -> Iterator[Console]:
+    """Give a command its console, and turn whatever it raises into a screen and an exit code.
+
+    `paths` are those of the campaign: commands that are proposed name them, too.
+    """
     from merge.clock import WallClock  # noqa: PLC0415 - keeps --help quick
     from merge.console import Console  # noqa: PLC0415 - likewise
     from merge.interrupt import StoppedNow  # noqa: PLC0415 - likewise
 
-    console = Console(WallClock(), quiet=quiet, no_color=no_color)
+    elsewhere = paths and [path.resolve() for path in paths] != [Path.cwd()]
+    place = shlex.join(map(str, paths)) if paths and elsewhere else ""
+    console = Console(WallClock(), quiet=quiet, no_color=no_color, place=place)
     try:
         yield console
     except MergeError as error:

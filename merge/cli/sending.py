@@ -54,7 +54,7 @@ def send(
     no_color: NoColor = False,
 ) -> None:
     """Check, show the plan, ask, send, sum up. Run again to go on where it stopped."""
-    with screen(quiet=quiet, no_color=no_color) as console:
+    with screen(quiet=quiet, no_color=no_color, paths=paths) as console:
         from merge import screens  # noqa: PLC0415 - keeps --help quick
         from merge.console import Conversation  # noqa: PLC0415 - likewise
 
@@ -110,13 +110,14 @@ def status(
     no_color: NoColor = False,
 ) -> None:
     """Tell what happened, and what to do next."""
-    with screen(quiet=quiet, no_color=no_color) as console:
+    with screen(quiet=quiet, no_color=no_color, paths=paths) as console:
         from merge import report, screens  # noqa: PLC0415 - keeps --help quick
 
         campaign = campaign_of(paths)
         if forget:
             number = campaign.forget()
-            console.talk([f"Forgot who the {number:,} people were. The counts stay."])
+            who = f"Forgot who the {number:,} people were. The counts stay."
+            console.talk([who if number else "Nobody is on record here, so there is nobody to forget."])
         elif as_json:
             console.data(json.dumps(campaign.status(), ensure_ascii=False, indent=2))
         elif as_csv:
@@ -125,5 +126,5 @@ def status(
             now = console.clock.now()
             troubles = list(campaign.records(troubled=True))
             lines = screens.status(campaign.status(), troubles, campaign.settings.list_name, now, full=failed)
-            console.data("\n".join(lines))
+            console.data("\n".join(map(console.placed, lines)))
         raise typer.Exit

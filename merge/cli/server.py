@@ -31,14 +31,14 @@ def doctor(
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> None:
-    """Look at account, server, login and sender before it is tried; send nothing."""
+    """Try account, server, login and sender; send nothing."""
     import webbrowser  # noqa: PLC0415 - keeps --help quick
 
     from merge.doctor import diagnosis  # noqa: PLC0415 - likewise
     from merge.doctor.dns import Resolver  # noqa: PLC0415 - likewise
     from merge.doctor.examination import Person, Wish, visit  # noqa: PLC0415 - likewise
 
-    with screen(quiet=quiet, no_color=no_color) as console:
+    with screen(quiet=quiet, no_color=no_color, paths=paths) as console:
 
         def show(address: str, code: str) -> None:
             console.insist(diagnosis.invitation(address, code))

@@ -25,6 +25,8 @@ def checked(found: Findings, list_name: str, letter_name: str) -> list[str]:
     )
     if found.refuses_letter:
         lines.append("Mend the letter or the list, and check again.")
+    elif found.invalid == found.rows:
+        lines.append(f"Mend {plain(list_name)} and check again.")
     elif found.invalid:
         lines.append(
             f"Mend {plain(list_name)} and check again, or leave those rows out: mergepost send --skip-invalid"

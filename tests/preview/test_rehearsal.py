@@ -343,7 +343,7 @@ def test_what_can_be_wrong_is_said(tmp_path, post, monkeypatch):
     bad = subprocess.run(
         [*COMMAND, "test", "me at home", str(folder)], capture_output=True, text=True, check=False
     )
-    assert bad.returncode == 1
+    assert bad.returncode == 2
     monkeypatch.delenv("MERGEPOST_HOST")
     assert run(campaign(tmp_path / "d")).returncode == 2
     assert post == []

@@ -249,3 +249,32 @@ def test_help_is_there_for_every_command(tmp_path):
         assert said.code == 0
         assert "mergepost" in said.out
         assert not said.err
+
+
+def test_commands_that_are_proposed_name_the_campaign_as_the_person_did(tmp_path):
+    folder = campaign(tmp_path / "my club")
+    assert "Next     mergepost send 'my club'\n" in run("status", "my club", cwd=tmp_path).out
+    assert "Next     mergepost send\n" in run("status", cwd=folder).out
+    assert "Next     mergepost send\n" in run("status", ".", cwd=folder).out
+    assert run("status", "my club", "--json", cwd=tmp_path).json["next"] == "mergepost send"
+    pair = ("my club/people.csv", "my club/letter.txt")
+    said = run("send", *pair, "--dry-run", cwd=tmp_path, env={"MERGEPOST_HOST": "127.0.0.1"})
+    assert "mergepost test ADDRESS 'my club/people.csv' 'my club/letter.txt'" in said.err
+    (folder / "people.csv").write_text("name,email,number\nAda,nobody,1\nBob,bob@x.example,2\n", "utf-8")
+    assert "mergepost send 'my club' --skip-invalid" in run("check", "my club", cwd=tmp_path).out
+
+
+def test_a_test_without_an_address_says_what_is_missing(tmp_path):
+    campaign(tmp_path / "c")
+    said = run("test", "c", cwd=tmp_path)
+    assert said.code == 2
+    assert "c is no address" in said.err
+    assert "mergepost test you@example.org c" in said.err
+
+
+def test_forgetting_where_nobody_is_known_makes_nothing(tmp_path):
+    folder = campaign(tmp_path / "c")
+    before = sorted(folder.iterdir())
+    said = run("status", "--forget", cwd=folder)
+    assert (said.code, "nobody to forget" in said.err) == (0, True)
+    assert sorted(folder.iterdir()) == before
