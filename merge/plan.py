@@ -44,8 +44,8 @@ class Proposal:
     `ready` rows could be tried, `tries` will be: a limit or the day's allowance may be smaller. The pace lets
     the last of them, or where there is none the next one, go `seconds` from now at the earliest. `goes_on`
     says that there was a run before, in this edition, and `server_before` through which mail server, where
-    that was another one. They go to so many `recipients` in all, Cc and Bcc included. `kinds` counts the kinds
-    of letter in the whole list; `test` is the latest test of exactly these letters, if there was one.
+    that was another one. They go to so many `recipients` in all, Cc and Bcc included. `kinds` counts the
+    kinds of letter in the whole list; `test` is the latest test of exactly these letters, if there was one.
     """
 
     findings: Findings

@@ -87,7 +87,9 @@ def told(folder, *arguments):
 
 def test_the_plan_names_the_kinds_of_letter_and_the_test_of_exactly_these_letters(tmp_path, post):
     folder = campaign(tmp_path / "c")
-    assert told(folder).split(maxsplit=1)[1] == "3 kinds of letter, not tested yet (mergepost test ADDRESS)"
+    assert told(folder).split(maxsplit=1)[1] == (
+        f"3 kinds of letter, not tested yet (mergepost test ADDRESS {folder})"
+    )
     run(folder)
     seen = r"3 kinds of letter, tested \d\d:\d\d at me@tester.example"
     assert re.fullmatch(seen, told(folder).split(maxsplit=1)[1])
