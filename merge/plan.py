@@ -41,11 +41,11 @@ class Wish:
 class Proposal:
     """What a run would do: shown to the person, who says yes to `tries`, or no.
 
+    The whole list makes so many `kinds` of letter; `test` is the latest of exactly these letters, if any.
     `ready` rows could be tried, `tries` will be: a limit or the day's allowance may be smaller. The pace lets
     the last of them, or where there is none the next one, go `seconds` from now at the earliest. `goes_on`
     says that there was a run before, in this edition, and `server_before` through which mail server, where
-    that was another one. They go to so many `recipients` in all, Cc and Bcc included. `kinds` counts the
-    kinds of letter in the whole list; `test` is the latest test of exactly these letters, if there was one.
+    that was another one. They go to so many `recipients` in all, Cc and Bcc included.
     """
 
     findings: Findings
@@ -54,10 +54,10 @@ class Proposal:
     tries: int
     seconds: float
     goes_on: bool
-    recipients: int
-    kinds: int
-    test: Test | None
+    recipients: int = 0
     server_before: str = ""
+    kinds: int = 0
+    test: Test | None = None
 
 
 def propose(  # noqa: PLR0913, PLR0917 - each is one ingredient of the plan
@@ -97,8 +97,8 @@ def propose(  # noqa: PLR0913, PLR0917 - each is one ingredient of the plan
         seconds,
         goes_on,
         recipients,
-        kinds.number,
-        tested.last(journal.meta, findings.fingerprint),
+        kinds=kinds.number,
+        test=tested.last(journal.meta, findings.fingerprint),
     )
 
 
