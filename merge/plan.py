@@ -45,7 +45,8 @@ class Proposal:
     `ready` rows could be tried, `tries` will be: a limit or the day's allowance may be smaller. The pace lets
     the last of them, or where there is none the next one, go `seconds` from now at the earliest. `goes_on`
     says that there was a run before, in this edition, and `server_before` through which mail server, where
-    that was another one. They go to so many `recipients` in all, Cc and Bcc included.
+    that was another one. They go to so many `recipients` in all, Cc and Bcc included. `warnings` tell what
+    providers ask of a sending of this size and do not get.
     """
 
     findings: Findings
@@ -55,6 +56,7 @@ class Proposal:
     seconds: float
     goes_on: bool
     recipients: int = 0
+    warnings: tuple[str, ...] = ()
     server_before: str = ""
     kinds: int = 0
     test: Test | None = None

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, Protocol
 
-from merge import assemble, journey, report
+from merge import assemble, bulk, journey, report
 from merge.account import AccountSettings, PaceSettings
 from merge.brake import Brake
 from merge.clock import Clock
@@ -173,8 +173,20 @@ class Sending:
         forecast, now = self._forecast(), self.clock.monotonic()
         proposal = propose(self.parts, enrolment, self.journal, wish, forecast, now, self._resting())
         before = self.journal.meta.get(_SERVER) or ""
-        other = self.way is not None and not self.sandbox and before != self.way.place
-        return replace(proposal, server_before=before) if other else proposal
+        if self.way is None or self.sandbox:
+            return proposal
+        if before != self.way.place:
+            proposal = replace(proposal, server_before=before)
+        return replace(proposal, warnings=self._bulk(proposal.ready, self.way))
+
+    def _bulk(self, letters: int, way: AccountSettings) -> tuple[str, ...]:
+        """Return what a sending of so many letters lacks."""
+        if letters < bulk.LARGE:
+            return ()
+        when = datetime.fromtimestamp(int(self.clock.now()), UTC)
+        first = next(journey.letters(self.parts, lambda _: "", when), None)
+        signed = self.parts.dkim is not None
+        return tuple(bulk.warnings(bulk.Mailing.of(first, letters, signed=signed), way)) if first else ()
 
     def _begin(self, proposal: Proposal, wish: Wish) -> None:
         """Write down what is sent from now on, and which way, and carry out the person's word."""

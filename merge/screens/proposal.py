@@ -48,6 +48,7 @@ def plan(
     if way and way.profile and limits:
         lines.append(f"  {'limits':12} {allowed(way.profile)}")
         lines += [f"  {'warning':12} {words}" for words in beyond(limits, way.profile)]
+    lines += [f"  {'warning':12} {plain(words, 200)}" for words in proposal.warnings]
     for label, glance in (("first", found.first), ("last", found.last)):
         if glance:
             lines.append(f"  {label:12} {plain(glance.to, 60)}   “{plain(glance.subject, 80)}”")

@@ -261,3 +261,13 @@ def test_an_uncertain_row_is_not_sent_unasked(write, arrived):
 def test_rows_are_given_up_by_age(write):
     campaign = write("club", 1, '[retry]\nmax_age = "2d"')
     assert campaign.settings.retry.max_age == 2 * 86400
+
+
+def test_the_plan_of_a_large_sending_says_what_is_missing(write):
+    talk = Guarded(follow=True)
+    campaign = write("club", 1000)
+    campaign.send(dry_run=True, talk=talk)
+    assert any("no way to unsubscribe" in words for words in talk.proposal.warnings)
+    assert any("no DKIM key" in words for words in talk.proposal.warnings)
+    write("club", 999).send(dry_run=True, talk=talk)
+    assert talk.proposal.warnings == ()
