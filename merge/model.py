@@ -201,7 +201,8 @@ class Outcome:
     must not go after all, with `reply` as the reason. `stage` is the command that was answered: "MAIL",
     "RCPT", "DATA" or "end of data"; by other ways out "request" or "program". `code` is the reply code
     (RFC 5321, 4.2), `enhanced` the enhanced status code (RFC 3463) where it agrees with it, `reply` the text:
-    at most 500 characters, nothing in it that a terminal would obey. `recipient` is the address that was refused, if one was.
+    at most 500 characters, nothing in it that a terminal would obey. `recipient` is the address that was
+    refused, if one was.
     """
 
     key: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,11 @@ def check(way: AccountSettings) -> None:
     """Raise ConfigError where it is plain before anything else that nothing can go this way."""
     if way.kind == "program":
         found(way.command)
+    if way.kind == "api" and find_spec("httpx") is None:
+        raise ConfigError(
+            "sending by a web API needs the library httpx, which is not installed",
+            hint='pip install "mergepost[api]"',
+        )
 
 
 def carrier(  # noqa: PLR0913 - the account, its key, and who hears of what

@@ -76,7 +76,7 @@ class Calls:
     """The calls to one web API, at most `width` at a time. Their owner is one other thread.
 
     `base` is https://host[/path], or http:// on this computer. Raises ConfigError when the certificates or
-    the proxy of the environment cannot be used, or httpx is not installed.
+    the proxy of the environment cannot be used.
     """
 
     def __init__(
@@ -200,13 +200,8 @@ class Calls:
         self._loop.stop()
 
     def _opened(self, width: int, ca_file: str) -> httpx.AsyncClient:
-        try:
-            import httpx  # noqa: PLC0415 - an extra, and slow to load
-        except ImportError:
-            raise ConfigError(
-                "sending by a web API needs the library httpx, which is not installed",
-                hint='pip install "mergepost[api]"',
-            ) from None
+        import httpx  # noqa: PLC0415 - an extra, slow to load; whether it is there is asked before
+
         place = urlsplit(self._base)
         host = place.hostname or ""
         secure = place.scheme == "https"

@@ -190,7 +190,15 @@ def _one(entry: Mapping[str, Any], delivery: Delivery) -> Reading:
     if _TOO_MANY in codes:
         return Reading(back=(delivery,), run=Run.PAUSE, reason=f"answered {_TOO_MANY}: {said}")
     words = said or "refused without a reason"
-    return Reading((outcome(delivery, State.FAILED, words, codes[0] if codes else None),))
+    code = codes[0] if codes else None
+    return Reading((outcome(delivery, State.FAILED, words, code, of_recipient=_of_recipient(entry)),))
+
+
+def _of_recipient(entry: Mapping[str, Any]) -> bool:
+    """Whether an error is about nothing but recipients."""
+    named = [error.get("ErrorRelatedTo") for error in _listed(entry, "Errors")]
+    about = [str(name) for names in named if isinstance(names, list) for name in names]
+    return bool(about) and all(name.startswith(("To", "Cc", "Bcc")) for name in about)
 
 
 def _listed(entry: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:

@@ -28,6 +28,9 @@ from merge.words import plain
 STAGE: Final = "request"
 """What an Outcome calls the moment of acceptance by a web API."""
 
+RECIPIENT: Final = "RCPT"
+"""What it calls the refusal of one recipient, as SMTP does: merge.brake lets those pass."""
+
 LONGEST_PAUSE: Final = 300.0
 """Seconds that a run pauses at a provider's word; asked for longer, it stops."""
 
@@ -72,17 +75,30 @@ class Reading:
     singly: bool = False
 
 
-def outcome(delivery: Delivery, state: State, reply: str, code: int | None = None) -> Outcome:
-    """Return what a call came to for one delivery; the reply is cut and made safe to show."""
-    return Outcome(delivery.key, delivery.row, state, STAGE, code, reply=plain(reply, _REPLY_CAP))
+def outcome(
+    delivery: Delivery, state: State, reply: str, code: int | None = None, *, of_recipient: bool = False
+) -> Outcome:
+    """Return what a call came to for one delivery; the reply is cut and made safe to show.
+
+    `of_recipient` says that it speaks of one mailbox, not of sender or letter: an old list has many of those.
+    """
+    stage = RECIPIENT if of_recipient else STAGE
+    return Outcome(delivery.key, delivery.row, state, stage, code, reply=plain(reply, _REPLY_CAP))
 
 
-def whole(
-    answer: Answer, deliveries: Sequence[Delivery], said: str, *, now: float, hints: Mapping[str, str]
+def whole(  # noqa: PLR0913 - an answer, and what its reader knows of it
+    answer: Answer,
+    deliveries: Sequence[Delivery],
+    said: str,
+    *,
+    now: float,
+    hints: Mapping[str, str],
+    of_recipient: bool = False,
 ) -> Reading:
     """Read an answer that is about the call as a whole and is not its success.
 
-    `said` is the provider's explanation, `now` seconds since the epoch; `hints` are by status.
+    `said` is the provider's explanation, `now` seconds since the epoch; `hints` are by status. `of_recipient`
+    says that the explanation is about nothing but recipients.
     """
     status = answer.status
     reason = f"answered {status}" + (f": {said}" if said else "")
@@ -94,9 +110,12 @@ def whole(
     if 400 <= status < 500:  # noqa: PLR2004 - the class of client errors
         if len(deliveries) > 1:
             return Reading(back=tuple(deliveries), singly=True)
-        return Reading(
-            tuple(outcome(delivery, State.FAILED, said or reason, status) for delivery in deliveries)
+        words = said or reason
+        failed = (
+            outcome(delivery, State.FAILED, words, status, of_recipient=of_recipient)
+            for delivery in deliveries
         )
+        return Reading(tuple(failed))
     run = Run.DOUBT if 500 <= status < 600 else Run.STOP  # noqa: PLR2004 - the class of server errors
     return in_doubt(deliveries, reason, status, run)
 

@@ -96,7 +96,16 @@ class SendGrid:
             known = answer.headers.get("x-message-id", "")
             words = f"accepted by SendGrid, X-Message-Id {known}" if known else "accepted by SendGrid"
             return Reading(tuple(outcome(delivery, State.SENT, words, _ACCEPTED) for delivery in deliveries))
-        return whole(answer, deliveries, explanation(answer), now=now, hints=_HINTS)
+        errors = _errors(answer)
+        fields = [str(error.get("field")) for error in errors]
+        return whole(
+            answer,
+            deliveries,
+            explanation(answer),
+            now=now,
+            hints=_HINTS,
+            of_recipient=bool(fields) and all(field.startswith("personalizations") for field in fields),
+        )
 
     @staticmethod
     def look(_: str) -> tuple[str, bytes]:
@@ -118,15 +127,19 @@ class SendGrid:
 
 def explanation(answer: Answer) -> str:
     """Return what SendGrid says is wrong: its messages, each with the field it is about."""
-    found = parsed(answer)
-    errors = found.get("errors") if isinstance(found, dict) else None
-    if not isinstance(errors, list):
+    errors = _errors(answer)
+    if not errors:
         return excerpt(answer)
     return "; ".join(
         f"{error.get('message')}" + (f" ({error['field']})" if error.get("field") else "")
         for error in errors[:5]
-        if isinstance(error, dict)
     )
+
+
+def _errors(answer: Answer) -> list[dict[str, Any]]:
+    found = parsed(answer)
+    errors = found.get("errors") if isinstance(found, dict) else None
+    return [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
 
 
 def _box(box: Box) -> dict[str, str]:

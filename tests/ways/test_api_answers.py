@@ -19,6 +19,7 @@ from ways_kit import KEY, VENDORS, Desk, carry, delivery, open_desk, session
 from merge.api.call import Deadlines
 from merge.api.mailjet import Mailjet
 from merge.api.meaning import Answer, Run, retry_after, whole
+from merge.brake import Brake
 from merge.clock import WallClock
 from merge.errors import CarrierError, ConfigError
 from merge.model import State
@@ -206,6 +207,24 @@ def test_an_answer_before_the_letter_was_whole(desks, vendor, fate):
     assert not commits
 
 
+def test_refused_recipients_of_an_old_list_do_not_stop_the_run(desks, vendor, tmp_path):
+    """Six in a row: by SMTP each would be refused at RCPT, which speaks of one mailbox."""
+    bad = "400" if vendor == "sendgrid" else "accept"
+    desk = desks(vendor, fates=lambda _, people: bad if people else "accept")
+    letters = [delivery(row, f"gone{row}@people.example") for row in range(2, 8)]
+    outcomes = carry(session(desk, window=1, per_call=1), letters)
+    assert {(outcome.state, outcome.stage) for outcome in outcomes} == {(F, "RCPT")}
+    brake = Brake()
+    assert not [why for outcome in outcomes if (why := brake.see(outcome))]
+
+
+def test_letters_refused_alike_for_another_reason_do_stop_it(desks, vendor):
+    desk = desks(vendor, fates=lambda *_: "413")
+    brake = Brake()
+    outcomes = carry(session(desk, window=1, per_call=1), [delivery(row) for row in range(2, 7)])
+    assert "turned down alike" in [brake.see(outcome) for outcome in outcomes][-1]
+
+
 # Mailjet's answers for several messages
 
 
@@ -261,7 +280,20 @@ def test_letters_of_a_call_are_as_many_as_asked_for(desks):
 
 
 WORDS = st.sampled_from(["success", "error"])
-KEYS = st.sampled_from(["Messages", "Status", "Errors", "CustomID", "To", "Email", "StatusCode", "errors"])
+KEYS = st.sampled_from(
+    [
+        "ErrorRelatedTo",
+        "field",
+        "Messages",
+        "Status",
+        "Errors",
+        "CustomID",
+        "To",
+        "Email",
+        "StatusCode",
+        "errors",
+    ]
+)
 
 
 @given(

@@ -66,6 +66,7 @@ def send(
     *,
     clock: Any = None,
     settle: str = "",
+    pace: Pace | None = None,
     way: Callable[[Journal], ApiSession] | None = None,
     **more: Any,
 ) -> Ending:
@@ -90,7 +91,7 @@ def send(
                 iter(letters(journal, rows)),
                 carrier=carrier,
                 journal=journal,
-                pace=Pace(),
+                pace=pace or Pace(),
                 retry=Retry(),
                 clock=clock,
                 wait=0.0,
@@ -287,6 +288,19 @@ def test_a_journal_that_fails_lets_no_letter_go_but_brings_home_what_is_in_the_a
     assert set(found) == {State.SENT, State.WAITING}
     assert found[State.SENT] == len(desk.accepted)
     assert not desk.broken_bodies or desk.broken_bodies <= 3  # begun, and never completed
+
+
+def test_the_pace_holds_while_several_calls_are_in_the_air(desks, vendor, tmp_path):
+    """Slower answers than the pace: it is kept, neither exceeded nor missed by waiting for each answer."""
+    path = tmp_path / "journal.db"
+    times: list[float] = []
+    desk = desks(vendor, delay=0.3, took=lambda *_: times.append(time.monotonic()))
+    began = time.monotonic()
+    send(path, desk.base, vendor, range(2, 32), window=8, pace=Pace(per_second=10))
+    assert len(times) == 30
+    assert desk.most_in_air > 1 or vendor == "mailjet"  # which takes those that wait in one call
+    assert 1.9 < time.monotonic() - began < 7  # one at a time would take nine seconds
+    assert all(later - earlier > 0.7 for earlier, later in zip(times, times[10:], strict=False))
 
 
 def test_a_refused_key_leaves_every_row_as_it_was(desks, vendor, tmp_path):

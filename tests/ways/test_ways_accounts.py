@@ -175,6 +175,14 @@ def test_a_missing_program_is_a_matter_of_the_account():
     wayout.check(account(maildir="/nowhere/at/all"))
 
 
+def test_a_missing_library_is_told_before_anything(monkeypatch):
+    monkeypatch.setattr(wayout, "find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match="httpx, which is not installed") as caught:
+        wayout.check(account(provider="sendgrid-api"))
+    assert caught.value.hint == 'pip install "mergepost[api]"'
+    wayout.check(account(provider="sendgrid"))
+
+
 def test_every_way_has_a_page():
     folder = Path(__file__).parents[2] / "docs" / "accounts"
     index = (folder / "README.md").read_text("utf-8")
