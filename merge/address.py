@@ -20,7 +20,7 @@ LONGEST_ADDRESS = 254
 
 _INVISIBLE = "\u00a0\u00ad\u034f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
 _BLANK = re.compile(rf"[\s{_INVISIBLE}]+")
-_OUTER = "".join(filter(_BLANK.fullmatch, map(chr, range(0x10000))))
+_OUTER = "".join(filter(_BLANK.fullmatch, map(chr, (*range(0x3001), 0xFEFF))))  # there are no others
 _HIDDEN = re.compile(rf"[{_INVISIBLE}]")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _TEXT = r"[A-Za-z0-9#$&'*+/=?^_`{|}~-]+"
@@ -44,14 +44,8 @@ def parse_mailbox(text: str) -> Mailbox:
     addr-spec of RFC 5322, 3.4.1, without quoted strings, comments, literals and source routes; the domain
     comes back in lower-case A-labels (RFC 5890). Raises AddressError, with a guess as its hint.
     """
-    plain = _PLAIN.fullmatch(text)
-    if (
-        plain
-        and len(text) <= LONGEST_ADDRESS
-        and len(plain[1]) <= LONGEST_LOCAL_PART
-        and not _NOT_PLAIN.search(text)
-    ):
-        return Mailbox("", f"{plain[1]}@{plain[2].lower()}")
+    if plain := _plain(text):
+        return Mailbox("", plain)
     bare = text.strip(_OUTER)
     if not bare:
         raise AddressError("the address is empty")
@@ -117,6 +111,8 @@ def _plain(text: str) -> str:
 
 def _checked(address: str) -> str:
     """Return the address with its domain in A-labels."""
+    if plain := _plain(address):
+        return plain
     from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415 - 67 ms, seldom needed
 
     if "%" in address or "!" in address:

@@ -1,6 +1,8 @@
 """One mailbox is one mailbox, and whatever else a cell holds is named."""
 
 import string
+import subprocess
+import sys
 import time
 
 import email_validator
@@ -124,6 +126,23 @@ LIKELY = st.builds(
     st.lists(LABEL, min_size=1, max_size=5).map(".".join),
     TOPS,
 )
+
+
+def test_all_blanks_and_invisible_characters_are_dropped_around_an_address():
+    around = [
+        character for character in map(chr, range(sys.maxunicode + 1)) if room._BLANK.fullmatch(character)
+    ]
+    assert set(around) == set(room._OUTER)
+
+
+def test_an_everyday_address_needs_no_validator():
+    """It takes 60 ms to load, which each command would pay that reads a sender."""
+    code = (
+        "import sys; from merge.address import parse_mailbox;"
+        "parse_mailbox('ann@example.org'); parse_mailbox('Ann B. <Ann@Example.org>');"
+        "sys.exit('email_validator' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @settings(UNHURRIED, max_examples=1_500)
