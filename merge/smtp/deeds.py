@@ -55,6 +55,7 @@ class Hands:
         self._until = 0.0
         self._overdue: Step | None = None
         self._asked: Ask | None = None  # it is written, its answer is not here yet
+        self.waited = 0.0  # seconds spent on waiting for answers, until somebody resets it
         self._handed = 0  # up to here the bytes of the last write may have left
 
     def do(self, step: Step, wire: Wire, patience: float) -> Event | None:
@@ -101,7 +102,8 @@ class Hands:
     def _read(self, wire: Wire, step: Read, patience: float) -> Event | None:
         clock, docket = self._clock, self._docket
         until = self._deadline(step, step.seconds)
-        left = until - clock.monotonic()
+        began = clock.monotonic()
+        left = until - began
         wait = min(SLICE, left)
         while self._overdue is not step:
             if wire.wait(wait):
@@ -118,7 +120,9 @@ class Hands:
             wait = left if docket.doubtful else min(SLICE, left)
         else:
             return Lost(f"gave no complete answer to {step.stage} in {step.seconds:g} s")
-        if clock.monotonic() >= until:
+        now = clock.monotonic()
+        self.waited += now - began
+        if now >= until:
             self._overdue = step  # what has come is heard; what has not is too late
         return Done(data) if data else Lost("closed the connection")
 

@@ -32,6 +32,7 @@ class Habits:
     window: int = 0
     limit: int = 0
     refusals: int = 0
+    one_by_one: bool = False  # groups take longer here than their commands one by one
     grouped: bool = False  # a group has been answered in full
     groups_lost: int = 0  # how often a line ended on its first group, before any group was answered
     windowed: bool = False  # a message by BDAT has been answered in full
@@ -101,8 +102,15 @@ class Line:
         self.habits.window = 0
         self._choose()
 
+    def say_one_by_one(self, wanted: bool) -> None:  # noqa: FBT001 - the answer of Haste
+        """Say one command at a time, or no longer."""
+        if self.habits.one_by_one is not wanted:
+            self.habits.one_by_one = wanted
+            self._choose()
+
     def _choose(self) -> None:
-        self.level = self.habits.level if "PIPELINING" in self.extensions else LOCK_STEP
+        grouping = "PIPELINING" in self.extensions and not self.habits.one_by_one
+        self.level = self.habits.level if grouping else LOCK_STEP
         if self.level == RIDING and self.habits.window and "CHUNKING" in self.extensions:
             self.level = WINDOWED
 

@@ -20,11 +20,12 @@ from merge.smtp.again import SCHEDULE, Again, Exhausted
 from merge.smtp.deeds import Hands
 from merge.smtp.dialogue import Dialogue
 from merge.smtp.docket import Docket
+from merge.smtp.haste import Haste
 from merge.smtp.line import LOCK_STEP, RIDING, WINDOWED, Habits, Line, Over
-from merge.smtp.meaning import NOOP, RSET, Run
-from merge.smtp.steps import Deadlines, Event, Hangup, Idle, Leave, Lost, Step
+from merge.smtp.meaning import EHLO, NOOP, RSET, Run
+from merge.smtp.steps import Ask, Deadlines, Event, Hangup, Idle, Leave, Lost, Step
 from merge.smtp.throttle import Throttle
-from merge.smtp.wire import Broken, Clock, Security, UnknownName, Wire
+from merge.smtp.wire import Broken, Clock, Security, UnknownName, Wire, acknowledges_at_once
 
 __all__ = ["Account", "Greeting", "Session"]
 
@@ -101,6 +102,7 @@ class Session:
         self._answered = False  # a row got its answer since the last loss
         self._tries: dict[str, int] = {}
         self._throttle = Throttle()
+        self._haste = None if acknowledges_at_once() else Haste()
         self._login = Login(account, clock, tell)
         self._hands = Hands(clock, self._deadlines, self._docket, record=self._record, secure=self._secure)
         self._closed: MergeError | None = None
@@ -263,9 +265,21 @@ class Session:
             if (event := self._hands.do(step, wire, patience if dialogue.opened else math.inf)) is None:
                 return False
             dialogue.resume(event)
+            if self._haste is not None:
+                self._compare(self._haste, dialogue.line, step)
             if docket.settled or clock.interrupted:
                 break
         return True
+
+    def _compare(self, haste: Haste, line: Line, step: Step) -> None:
+        """Tell how long answers are waited for, and do as is found better."""
+        if isinstance(step, Ask) and step.read.stage == EHLO:
+            haste.greeted(self._hands.waited)
+            self._hands.waited = 0.0
+        elif self._docket.settled and line.level != WINDOWED:
+            haste.answered(self._hands.waited, grouped=line.level > LOCK_STEP)
+            self._hands.waited = 0.0
+            line.say_one_by_one(haste.one_by_one)
 
     def _learn(self, outcomes: Sequence[Outcome]) -> None:
         """Draw from outcomes what they say of the line and of the pace."""

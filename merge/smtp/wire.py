@@ -31,6 +31,11 @@ _UNKNOWN_NAME = {
 _TOO_OLD = ("PROTOCOL", "VERSION_TOO_LOW", "HANDSHAKE_FAILURE", "NO_SHARED_CIPHER")
 
 
+def acknowledges_at_once() -> bool:
+    """Whether the system can be told to acknowledge what arrives at once."""
+    return _QUICKACK is not None
+
+
 class Broken(MergeError):  # noqa: N818 - says what the line is
     """The line is broken, or could not be made; another may do. The message is a predicate of the server."""
 

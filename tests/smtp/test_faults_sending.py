@@ -13,6 +13,8 @@ from peers import Peer, Server, Told
 from script import delivery
 from sending import QUICK, account, send
 
+from merge.smtp import wire
+from merge.smtp.haste import Haste
 from merge.smtp.session import Session
 from merge.smtp.steps import Ask, Read, Unread
 
@@ -50,6 +52,56 @@ def test_replies_in_small_segments_are_not_waited_for(level):
     with Server(serve) as server:
         assert len(send(letters(40), account(server, pipelining=level, per_connection=0)).states) == 40
     assert time.monotonic() - began < 40 * 0.04 * 0.6
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_where_they_have_to_be_waited_for_commands_go_one_by_one(level, monkeypatch):
+    """As on systems that cannot be told to acknowledge at once."""
+    monkeypatch.setattr(wire, "_QUICKACK", None)
+
+    def serve(peer: Peer) -> None:
+        peer.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+        peer.hello(*PIPES)
+        take_all(peer)
+
+    began = time.monotonic()
+    with Server(serve) as server:
+        wishes = account(server, pipelining=level, per_connection=0)
+        session = Session(wishes, clock=Told(), before_commits=lambda _: None)
+        todo, done = letters(60), 0
+        while done < 60:
+            while session.room and todo:
+                session.offer(todo.pop(0))
+            done += len(session.collect(1))
+        assert session.level == 0
+        session.close()
+    assert time.monotonic() - began < 60 * 0.04 * 0.6
+
+
+def test_a_slow_network_is_no_reason_to_go_one_by_one():
+    haste = Haste()
+    haste.greeted(0.2)
+    for _ in range(50):
+        haste.answered(0.21, grouped=True)
+        assert not haste.one_by_one
+
+
+def test_a_slow_server_is_tried_once_and_found_no_quicker():
+    haste, tried = Haste(), []
+    haste.greeted(0.001)
+    for _ in range(50):
+        tried.append(haste.one_by_one)
+        haste.answered(0.3, grouped=not haste.one_by_one)
+    assert tried == [False] * 5 + [True] * 5 + [False] * 40
+
+
+def test_what_was_found_out_stays():
+    haste, tried = Haste(), []
+    for number in range(50):
+        tried.append(haste.one_by_one)
+        slow = not haste.one_by_one or number > 20  # later on it is slow either way
+        haste.answered(0.05 if slow else 0.004, grouped=not haste.one_by_one)
+    assert tried == [False] * 5 + [True] * 45
 
 
 def test_reader_that_stalls_leaves_the_row_waiting():
