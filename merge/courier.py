@@ -256,7 +256,8 @@ class _Trip:
                 return False
         moments = [now + SLICE]
         if candidate:
-            moments.append(slot)
+            # Without room it is the carrier that makes the letter wait, and that no moment is known of.
+            moments += [slot] if self.carrier.room > 0 else []
         elif self.agenda:
             moments.append(self.agenda[0].due)
         self._collect(max(0.0, min(moments) - now))

@@ -382,3 +382,15 @@ def test_the_carriers_that_need_no_network(five: Sending, tmp_path: Path) -> Non
 
 def test_a_line_is_nothing_but_a_carrier() -> None:
     assert {"room", "offer", "collect", "recall", "close"} <= set(dir(Line))
+
+
+def test_a_carrier_without_room_is_waited_for_and_not_asked_without_end(five: Sending) -> None:
+    class Throttled(Line):
+        @property
+        def room(self) -> int:
+            return 0 if self.clock.monotonic() < 60 * len(self.accepted) else super().room
+
+    five.line = Throttled(five.journal, five.clock)
+    five.run()
+    assert five.line.times == pytest.approx([0, 60, 120, 180, 240], abs=0.5)
+    assert len(five.line.patience) < 5 * 60 / 0.25 + 50
