@@ -23,10 +23,6 @@ from merge.model import Woven
 if TYPE_CHECKING:
     from css_inline import CSSInliner
     from markdown_it import MarkdownIt
-    from markdown_it.rules_core import StateCore
-
-SHORT_LINE: Final = 50
-"""Characters up to which a line of Markdown, among others as short, stays a line of its own."""
 
 _KEPT = 64
 _PADDING = 20
@@ -244,23 +240,7 @@ def _markdown(hard_breaks: bool) -> MarkdownIt:  # noqa: FBT001 - `cache` asks f
     from markdown_it import MarkdownIt  # noqa: PLC0415 - not needed to start
 
     made = MarkdownIt("commonmark", {"html": True, "breaks": hard_breaks, "xhtmlOut": False})
-    made.core.ruler.after("inline", "short lines", _keep_short_lines)
     return made.enable(["table", "strikethrough"])
-
-
-def _keep_short_lines(state: StateCore) -> None:
-    """Keep the lines of a paragraph whose lines are all too short to be there for their length.
-
-    An address or a signature is written so; CommonMark would run its lines together.
-    """
-    for token in state.tokens:
-        *lines, _ = token.content.split("\n")
-        if token.type != "inline" or not lines or max(map(len, lines)) > SHORT_LINE:
-            continue
-        for child in token.children or ():
-            if child.type == "softbreak":
-                child.type = "hardbreak"
-                child.tag = "br"
 
 
 def _inlined(html: str) -> str:

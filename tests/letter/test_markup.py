@@ -291,31 +291,3 @@ def test_slow_work_is_done_once_for_rows_that_share_a_pattern(desk, monkeypatch)
     for number in range(20):
         composer.examine(recipient({"n": f"name {number}", "v": "1" if number % 2 else ""}))
     assert len(calls) == 2
-
-
-@pytest.mark.parametrize(
-    ("body", "text"),
-    [
-        ("Best wishes,\nAda\nMill Lane 4", "Best wishes,\nAda\nMill Lane 4\n"),
-        ("{{ name }}\nMill Lane 4", "Zoë\nMill Lane 4\n"),
-        (f"{'x' * 50}\nend", f"{'x' * 50}\nend\n"),
-        (f"{'x' * 51}\nend", f"{'x' * 51} end\n"),
-        (f"short\n{'x' * 51}\nend", f"short {'x' * 51} end\n"),
-        (f"short\n{'word ' * 30}", f"short\n{'word ' * 29}word\n"),
-        (f"{'x' * 60}\\\nend\nof it", f"{'x' * 60}\nend of it\n"),
-        ("> Ada\n> Mill Lane 4", "Ada\nMill Lane 4\n"),
-        ("One\nTwo\n\nThree", "One\nTwo\n\nThree\n"),
-    ],
-)
-def test_a_paragraph_of_short_lines_keeps_them_in_both_parts(desk, body, text):
-    letter = desk.letter(f"Subject: x\n\n{body}\n", {"name": "Zoë"})
-    assert [line.strip() for line in letter.text.splitlines()] == text.splitlines()
-    breaks = sum(
-        bool(one and other) for one, other in zip(text.split("\n"), text.split("\n")[1:], strict=False)
-    )
-    assert Shown(letter.html).tags.count("br") == breaks
-
-
-def test_short_lines_of_code_stay_code(desk):
-    letter = desk.letter("Subject: x\n\n```\na\nb\n```\n", {})
-    assert "br" not in Shown(letter.html).tags
