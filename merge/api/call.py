@@ -68,6 +68,7 @@ class Call:
     failure: str = ""
     lasting: bool = False
     unknown: bool = False
+    abandoned: bool = False
     gate: asyncio.Future[bool] | None = field(default=None, repr=False)
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
@@ -124,6 +125,7 @@ class Calls:
 
     def abandon(self, call: Call) -> None:
         """End a call; without release its last byte never goes out."""
+        call.abandoned = True
         self._loop.call_soon_threadsafe(lambda: call.task and call.task.cancel())
 
     def close(self) -> None:
@@ -141,6 +143,8 @@ class Calls:
         asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def _begin(self, call: Call) -> None:
+        if call.abandoned:
+            return
         call.gate = self._loop.create_future()
         call.task = asyncio.current_task()
         try:

@@ -266,7 +266,10 @@ class ApiSession:
         """Take what goes into the next call: as many as it can carry."""
         letters = [self._waiting.popleft()]
         size = len(letters[0].body)
-        while self._waiting and len(letters) < self._per_call and not letters[0].alone:
+        # After an unclear answer one letter finds out whether the next is better: not fifty.
+        wary = self._doubts and not self._answered
+        most = 1 if wary or letters[0].alone else self._per_call
+        while self._waiting and len(letters) < most:
             size += len(self._waiting[0].body) + 1
             if self._waiting[0].alone or size > self._vendor.most_bytes:
                 break
@@ -297,6 +300,7 @@ class ApiSession:
                 ready.append(call)
             else:
                 self._land(call, self._flights.pop(call))
+        ready = [call for call in ready if call in self._flights]  # the line may have broken right behind
         if ready and (self._closed is not None or self._clock.interrupted):
             self._ground()
         elif ready:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ways_kit import KEY, VENDORS, Desk, carry, delivery, open_desk, session
 
-from merge.api.call import Deadlines
+from merge.api.call import Call, Calls, Deadlines, Stage
 from merge.api.mailjet import Mailjet
 from merge.api.meaning import Answer, Run, retry_after, whole
 from merge.brake import Brake
@@ -112,6 +112,33 @@ def test_a_server_that_errs_on_all_makes_few_rows_uncertain(desks, vendor):
     assert told.error is not None
     assert "3 times in a row" in told.error.message
     assert len(told.recalled) + len(told.uncertain) <= 50
+
+
+def test_after_an_unclear_answer_one_letter_finds_out_not_fifty(desks):
+    told = Told(desks("mailjet", fates=lambda *_: "500 before"), rows=120, per_call=50, window=1)
+    assert len(told.uncertain) == 50 + 1 + 1
+    assert told.error is not None
+
+
+def test_a_line_that_breaks_right_behind_the_last_byte_but_one(desks, vendor, monkeypatch):
+    """Ready and ended are heard together: nothing went, and the row is tried again."""
+    desk = desks(vendor)
+    real, commits, broken = Calls.news, [], []
+
+    def news(self: Calls, patience: float) -> list[tuple[Call, Stage]]:
+        found = real(self, patience)
+        for call, stage in found:
+            if stage is Stage.READY and not broken:
+                broken.append(call)
+                self.abandon(call)
+                while (call, Stage.ENDED) not in found:
+                    found += real(self, 1.0)
+        return found
+
+    monkeypatch.setattr(Calls, "news", news)
+    outcomes = carry(session(desk, before_commits=commits.append), [delivery(2)])
+    assert [outcome.state for outcome in outcomes] == [S]
+    assert len(broken) == len(commits) == len(desk.accepted) == 1
 
 
 def test_calls_in_the_air_together_are_one_loss(desks):
