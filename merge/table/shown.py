@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
 from functools import lru_cache
 
 BUILT_IN = {
@@ -22,6 +23,8 @@ BUILT_IN = {
     9: "0%",
     10: "0.00%",
     11: "0.00E+00",
+    12: "# ?/?",
+    13: "# ??/??",
     37: "#,##0;(#,##0)",
     38: "#,##0;(#,##0)",
     39: "#,##0.00;(#,##0.00)",
@@ -89,6 +92,7 @@ _TOKEN = re.compile(
     | (?P<exponent>e[+-])
     | (?P<digit>[0#?])
     | (?P<mark>[.,%])
+    | (?P<slash>/)
     | (?P<literal>[^A-Za-z\[\]@/"\\])
     """,
     re.VERBOSE | re.IGNORECASE,
@@ -177,6 +181,8 @@ def _simple(code: str) -> tuple[str, str, Decimal, bool, str] | None:
     if not sections or any(section.condition for section in sections) or len(sections) > 2:  # noqa: PLR2004 - plus, minus
         return None
     section = sections[0]
+    if any(kind == "slash" for kind, _ in section.tokens):
+        return None
     text = "".join(text if kind in {"digit", "mark"} else "\0" for kind, text in section.tokens)
     match = re.fullmatch(r"\0*(?:(#,##0)|(0+))(?:\.(0+))?(%?)\0*", text)
     if not match or (section.decimal, section.thousands) != (".", ","):
@@ -193,7 +199,7 @@ def _simple(code: str) -> tuple[str, str, Decimal, bool, str] | None:
 
 @lru_cache(maxsize=512)
 def _sections(code: str) -> tuple[_Section, ...] | None:
-    """Return the parts of a format for numbers; None for dates, fractions and what is unknown."""
+    """Return the parts of a format for numbers; None for dates and what is unknown."""
     parts, position = [], 0
     while position <= len(code):
         match = _SECTION.match(code, position)
@@ -235,7 +241,11 @@ def _choose(sections: tuple[_Section, ...], value: float) -> tuple[_Section, flo
     minus = "-" if value < 0 else ""
     if any(section.condition for section in sections):
         if value < 0:
-            return None
+            # Where a section is not for all negative numbers and no others, programs differ about the sign.
+            place = next((n for n, section in enumerate(sections) if _holds(section.condition, value)), None)
+            if place is None or not _for_negatives(sections, place):
+                return None
+            return sections[place], -value, ""
         chosen = next((section for section in sections if _holds(section.condition, value)), None)
         return None if chosen is None else (chosen, value, "")
     if len(sections) > 1 and value < 0:
@@ -243,6 +253,13 @@ def _choose(sections: tuple[_Section, ...], value: float) -> tuple[_Section, flo
     if len(sections) > 2 and value == 0:  # noqa: PLR2004 - the third section is for zero
         return sections[2], value, ""
     return sections[0], abs(value), minus
+
+
+def _for_negatives(sections: tuple[_Section, ...], place: int) -> bool:
+    """Whether a section shows the negative numbers, with a sign of its own if any."""
+    others = [section.condition for section in sections[:place]]
+    condition = sections[place].condition
+    return (condition == "<0" and others in ([], [">0"])) or (not condition and others in ([">0"], [">=0"]))
 
 
 def _holds(condition: str, value: float) -> bool:
@@ -268,6 +285,8 @@ def _fill(section: _Section, number: Decimal) -> str | None:
         return "".join(text for kind, text in section.tokens if kind == "literal" or text == "%")
     if "exponent" in kinds:
         return _fill_scientific(section, number)
+    if "slash" in kinds:
+        return _fill_fraction(section, number)
     last_digit = max(place for place, kind in enumerate(kinds) if kind == "digit")
     point = next((place for place, token in enumerate(section.tokens) if token == ("mark", ".")), len(kinds))
     last_whole = max((place for place in range(point) if kinds[place] == "digit"), default=-1)
@@ -283,6 +302,41 @@ def _fill(section: _Section, number: Decimal) -> str | None:
     whole, _, fraction = f"{rounded:f}".partition(".")
     before = _whole(section, point, whole.lstrip("0"), grouped=grouped)
     return before + "".join(_fraction(section, point, fraction))
+
+
+def _fill_fraction(section: _Section, number: Decimal) -> str | None:
+    """Show a whole number and a fraction, 1 1/2, without the blanks that line them up in a column."""
+    tokens = section.tokens
+    slash = next(place for place, (kind, _) in enumerate(tokens) if kind == "slash")
+    first = slash
+    while first and tokens[first - 1][0] == "digit":
+        first -= 1
+    end = slash + 1
+    while end < len(tokens) and (tokens[end][0] == "digit" or tokens[end][1].isdecimal()):
+        end += 1
+    before, below, after = tokens[:first], "".join(text for _, text in tokens[slash + 1 : end]), tokens[end:]
+    odd = [text for kind, text in (*before, *after) if kind not in {"digit", "literal"} and text != ","]
+    if first == slash or not below or odd or any(kind == "digit" for kind, _ in after):
+        return None
+    mixed = any(kind == "digit" for kind, _ in before)
+    whole, part = divmod(Fraction(number), 1) if mixed else (0, Fraction(number))
+    if below.strip("0#?"):
+        if not below.isdecimal() or (part * int(below) * 2) % 2 == 1:
+            return None  # programs differ about which of two equally near fractions it is
+        top, bottom = round(part * int(below)), int(below)
+    else:
+        near = part.limit_denominator(10 ** len(below) - 1)
+        top, bottom = near.numerator, near.denominator
+    if mixed and top == bottom:
+        whole, top = whole + 1, 0
+    shown = _fill(_Section(before, "", section.decimal, section.thousands), Decimal(whole)) if before else ""
+    if shown is None:
+        return None
+    if not whole and not any(character.isdecimal() for character in shown):
+        shown = shown.rstrip(" ") + "0" * (mixed and not top)
+    fraction = f"{top}/{bottom}" if top or not mixed else ""
+    shown = shown + fraction if fraction else shown.rstrip(" ")
+    return re.sub(" {2,}", " ", shown + "".join(text for _, text in after))
 
 
 def _fits(number: Decimal, places: int) -> bool:
