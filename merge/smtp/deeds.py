@@ -86,7 +86,7 @@ class Hands:
     def _idle(self, wire: Wire, step: Idle, patience: float) -> Event | None:
         if self._docket.pending:
             return _waiting(wire) or DONE
-        until = self._deadline(step, step.seconds)
+        until = self._deadline(step, self._clock.monotonic())
         while True:
             if (event := _waiting(wire)) is not None:
                 return event
@@ -101,8 +101,8 @@ class Hands:
 
     def _read(self, wire: Wire, step: Read, patience: float) -> Event | None:
         clock, docket = self._clock, self._docket
-        until = self._deadline(step, step.seconds)
         began = clock.monotonic()
+        until = self._deadline(step, began)
         left = until - began
         wait = min(SLICE, left)
         while self._overdue is not step:
@@ -183,10 +183,10 @@ class Hands:
             return Lost(broken.message, heard + _rest(wire))
         return Done(heard) if heard else DONE
 
-    def _deadline(self, step: Step, seconds: float) -> float:
+    def _deadline(self, step: Read | Idle, now: float) -> float:
         """Return the moment at which this step's time is up; the same step keeps its moment."""
         if self._current is not step:
-            self._current, self._until = step, self._clock.monotonic() + seconds
+            self._current, self._until = step, now + step.seconds
         return self._until
 
 

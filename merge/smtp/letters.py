@@ -287,7 +287,7 @@ def _message(line: Line, case: Case, group: Sequence[Said]) -> Generator[Step, E
         yield from _early(line, case)
     content = case.delivery.content
     body = command.stuff(content) if case.dotted else content
-    data = command.END_OF_DATA + b"".join([said.data for said in group])
+    data = b"".join([command.END_OF_DATA, *[said.data for said in group]])
     event = yield Commit((case,), body, data, (len(command.END_OF_DATA),), line.awaiting(END_OF_DATA))
     line.take(event)
     if case.phase is not Phase.DOUBTFUL:

@@ -124,7 +124,7 @@ class ReplyReader:
     @property
     def unread(self) -> bool:
         """Whether bytes have arrived that no reply has used up."""
-        return bool(self._at < len(self._bytes) or self._lines or self._garbled)
+        return self._at < len(self._bytes) or bool(self._lines or self._garbled)
 
     @property
     def fragment(self) -> bytes:

@@ -121,9 +121,9 @@ class Session:
         """How many more deliveries may be offered now; none as long as the server wants us slower."""
         if self._throttle.gap:
             return 0 if len(self._docket) or self._throttle.wait(self._clock.monotonic()) else 1
-        level = self.level
-        most = self._habits.window if level == WINDOWED else 2 if level == RIDING else 1
-        return max(0, most - len(self._docket))
+        level, held = self.level, len(self._docket)
+        most = 2 if level == RIDING else self._habits.window if level == WINDOWED else 1
+        return most - held if most > held else 0
 
     def offer(self, delivery: Delivery) -> None:
         """Take a delivery. Raises AddressError or SealError for what must never reach the wire."""
@@ -259,7 +259,7 @@ class Session:
     def _advance(self, dialogue: Dialogue, patience: float) -> bool:
         """Do steps until something is known or the line ends. False: the patience ended first."""
         docket, clock, wire = self._docket, self._clock, self._line()
-        if clock.monotonic() >= self._login.good_until:
+        if self._login.good_until < math.inf and clock.monotonic() >= self._login.good_until:
             dialogue.line.spent = True
         while not isinstance(step := dialogue.step, Hangup):
             if (event := self._hands.do(step, wire, patience if dialogue.opened else math.inf)) is None:
