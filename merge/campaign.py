@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from merge import assemble, journey, report, tested
 from merge.account import AccountSettings
@@ -33,6 +33,10 @@ from merge.plan import Wish
 from merge.rehearsal import InTurn, Rehearsal, letters_for, rehearse
 from merge.sending import Consent, Sending, Summary, Talk, next_step
 from merge.turn import Turns
+
+if TYPE_CHECKING:
+    from merge.bounces.visit import Person, Visit
+    from merge.postbag import Where
 
 
 class Campaign:
@@ -212,6 +216,35 @@ class Campaign:
             return
         with view:
             yield from view.troubles() if troubled else view.records()
+
+    def bounces(  # noqa: PLR0913 - what the command's flags are
+        self,
+        where: Where | None = None,
+        *,
+        dry_run: bool = False,
+        confirm: int | None = None,
+        confirm_by_address: int | None = None,
+        person: Person | None = None,
+        ask: Callable[[str], str] | None = None,
+    ) -> Visit:
+        """Read what came back, from `where` or from the mailbox that [bounces] names; see merge.postbag.
+
+        `confirm` is the number of dead addresses that the caller means to suppress, `confirm_by_address`
+        that of those that nothing proves; or `person` decides. `ask` asks for a password. With `dry_run`
+        nothing is written down. Raises ConfigError, UsageError, CarrierError, JournalError, ListError,
+        ApprovalError, or LockedError while a run goes on.
+        """
+        from merge.bounces.visit import Answers  # noqa: PLC0415 - a sending needs none of this
+        from merge.postbag import Where, look  # noqa: PLC0415 - likewise
+
+        return look(
+            self.settings,
+            self._clock,
+            where or Where(),
+            person=person or Answers(confirm, confirm_by_address),
+            dry_run=dry_run,
+            ask=ask,
+        )
 
     def forget(self) -> int:
         """Remove from the finished edition whatever tells who its people are; return the number of rows.

@@ -41,7 +41,7 @@ def kind_of(code: str, words: str) -> Kind:
     `code` is an enhanced status code, or empty; `words` are those of the server. In doubt it is soft: who is
     suppressed wrongly misses letters, who is not suppressed gets one more that comes back.
     """
-    if code and (code not in HARD | _GENERAL or not code.startswith("5.")):
+    if code not in HARD | _GENERAL:
         return "soft"
     if code in HARD - _GENERAL:
         return "hard"

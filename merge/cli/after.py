@@ -52,13 +52,11 @@ def bounces(
     with screen(quiet=quiet, no_color=no_color, paths=paths) as console:
         from merge import screens  # noqa: PLC0415 - keeps --help quick
         from merge.bounces.finding import as_json as facts  # noqa: PLC0415 - likewise
-        from merge.postbag import Where, look  # noqa: PLC0415 - likewise
+        from merge.postbag import Where  # noqa: PLC0415 - likewise
 
         campaign = campaign_of(paths)
         asks = console.can_ask and not no_input
-        visit = look(
-            campaign.settings,
-            console.clock,
+        visit = campaign.bounces(
             Where(maildir, mbox, imap),
             person=_Person(console, {True: confirm, False: confirm_by_address}, asks=asks, as_json=as_json),
             dry_run=dry_run,

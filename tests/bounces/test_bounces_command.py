@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -12,13 +13,18 @@ import threading
 from pathlib import Path
 
 import pytest
+import typer
 import whole_kit
 from bounces_kit import dsn, maildir, mark, sent
 from whole_kit import here, serving
 
+import merge
+from merge.cli.after import bounces
 from merge.clock import TestClock
-from merge.errors import LockedError
+from merge.console import Console
+from merge.errors import ApprovalError, LockedError
 from merge.journal import Journal
+from merge.postbag import Where
 from merge.unsubscribe import Tokens
 
 ADA, BOB, CARL, DORA = (f"{name}@x.example" for name in ("ada", "bob", "carl", "dora"))
@@ -373,6 +379,34 @@ def test_a_table_that_cannot_be_followed_is_refused(campaign, table, words):
     assert said.code == 2
     assert words in said.err
     assert "secret1" not in said.err
+
+
+def test_the_same_from_python(campaign, tmp_path):
+    box = maildir(tmp_path / "box", dsn(ADA), dsn(BOB, returned=b"Subject: x\n\n"))
+    opened = merge.Campaign.load(campaign)
+    assert [match.recipient for match in opened.bounces(Where(maildir=box), dry_run=True).finding.dead] == [
+        ADA
+    ]
+    with pytest.raises(ApprovalError, match="not the confirmed 3"):
+        opened.bounces(Where(maildir=box), confirm=3)
+    visit = opened.bounces(Where(maildir=box), confirm=1)
+    assert (visit.suppressed, visit.recorded, visit.refused) == ((ADA,), 1, True)
+    assert opened.status()["bounced"] == {"hard": 1}
+
+
+@pytest.mark.parametrize(("answer", "there"), [("1", [ADA]), ("2", []), ("", []), ("yes", [])])
+def test_a_person_at_the_terminal_types_the_number(campaign, answer, there, monkeypatch, capsys):
+    monkeypatch.chdir(campaign)
+    monkeypatch.setattr(Console, "can_ask", property(lambda _: True))
+    asked = []
+    monkeypatch.setattr(Console, "question", lambda _, words: asked.append(words) or answer)
+    with contextlib.suppress(typer.Exit):
+        bounces(maildir=maildir(campaign / "box", dsn(ADA)))
+    assert asked == ["Type 1 to suppress the 1 address that bounced for good, anything else to leave them: "]
+    assert [address for address, _ in suppressed(campaign)] == there
+    said = capsys.readouterr()
+    assert ("will be shown again" in said.err) == (not there)
+    assert said.out.index("Bounced for good") >= 0
 
 
 def test_two_looks_at_once_lose_nothing(campaign, tmp_path):
