@@ -94,6 +94,14 @@ function placeOf(place) {
   return moved >= 0 ? moved : Math.min(current, list.rows.length - 1);
 }
 
+const told = () => Boolean(state && (state.general || []).some((found) => found.severity === "error"));
+
+function nothingYet() {
+  if (state.error) return "Nothing can be shown yet. Mend what is wrong and save: the page follows.";
+  if (state.total === 0) return `${state.list} has no rows under its header. Add one row for each person and save: the page follows.`;
+  return "Reading the list and the letter";
+}
+
 function showState() {
   const trouble = $("trouble");
   trouble.replaceChildren();
@@ -106,6 +114,9 @@ function showState() {
   trouble.hidden = !trouble.childElementCount;
   $("stale").hidden = !letter || letter.headers === undefined || !(letter.broken || state.error);
   document.body.classList.toggle("behind", Boolean(state.error));
+  document.body.classList.toggle("empty-page", !letter && (state.error || state.total === 0));
+  document.body.classList.toggle("unsorted", !(state.kinds || []).length);
+  if (!letter) $("sheet").replaceChildren(make("p", { class: "nothing" }, nothingYet()));
   if (state.total === undefined) {
     if (state.error) $("files").textContent = "Save it again, and the page follows";
     return;
@@ -119,6 +130,7 @@ function showState() {
   if (state.reading) parts.push("reading on");
   else if (state.failed) parts.push(state.failed);
   else if (!state.finished) parts.push(`checked ${number(state.done)}`);
+  else if (!state.fingerprint) parts.push("the letter can't be sent as it is");
   else {
     const wrong = state.counts.invalid || 0;
     if (wrong) parts.push(`${number(wrong)} can't be sent`);
@@ -413,7 +425,10 @@ function showLetter(sameFrame, samePlace) {
   const standing = $("standing");
   standing.textContent = letter.state === "invalid" ? "can't be sent" : letter.state ? `${letter.state}: ${letter.reason}` : "";
   standing.className = letter.state ? `badge ${letter.state}` : "";
-  const unique = new Map([...(letter.error || []), ...letter.problems].map((found) => [`${found.kind} ${found.message}`, found]));
+  const place = (found) => `${found.file} ${found.line} ${found.column}`;
+  const above = new Set(((state && state.general) || []).map(place));
+  const own = [...(letter.error || []), ...letter.problems].filter((found) => !found.line || !above.has(place(found)));
+  const unique = new Map(own.map((found) => [`${found.kind} ${found.message}`, found]));
   $("row-problems").replaceChildren(...[...unique.values()].map(problem));
   $("stage").classList.toggle("old", Boolean(letter.broken));
   const has = letter.headers !== undefined;
@@ -451,7 +466,7 @@ function showFrame(keepPlace = false) {
   const old = sheet.firstElementChild;
   const top = keepPlace && old ? (old.tagName === "IFRAME" ? placeIn(old).scrollTop : old.scrollTop) : 0;
   if (letter.headers === undefined) {
-    sheet.replaceChildren(make("p", { class: "nothing" }, "There is no letter for this row."));
+    sheet.replaceChildren(make("p", { class: "nothing" }, told() ? "No row has a letter until this is mended." : "There is no letter for this row."));
     return;
   }
   if (!letter.html) {
@@ -542,7 +557,9 @@ function fit() {
     sheet.style.width = "";
     return;
   }
-  const room = $("view-html").clientWidth || look.width;
+  const around = getComputedStyle($("view-html"));
+  const room = $("view-html").clientWidth - parseFloat(around.paddingLeft) - parseFloat(around.paddingRight);
+  if (room <= 0) return;
   const scale = Math.min(1, room / look.width);
   const height = sheet.clientHeight;
   sheet.style.width = `${Math.round(look.width * scale)}px`;

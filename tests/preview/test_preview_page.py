@@ -388,3 +388,52 @@ def test_on_a_phone_the_list_opens_over_the_letter(chromium, preview):
     goes_to(page, 4)
     page.until("getComputedStyle(document.getElementById('list')).display === 'none'")
     assert page.js("return document.querySelector('#sheet iframe').offsetWidth") == 375
+    assert page.js("return document.querySelector('#sheet iframe').getBoundingClientRect().height") > 400
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_all_of_the_letter_is_in_sight_however_narrow_the_page(chromium, preview, width):
+    chromium.size(width, 900)
+    page = _opened(chromium, preview)
+    for name in ("375", "600", "1024"):
+        page.one(f"[data-width='{name}']").click()
+        sheet, frame = page.js(
+            "return ['#sheet', '#sheet iframe'].map((s) => {"
+            "const r = document.querySelector(s).getBoundingClientRect();"
+            "return [r.left, r.right, r.height]; })"
+        )
+        assert frame[0] == pytest.approx(sheet[0], abs=1)
+        assert frame[1] == pytest.approx(sheet[1], abs=1.5)
+        assert frame[2] > 300
+
+
+def test_a_list_without_rows_says_what_to_do(chromium, tmp_path):
+    folder = campaign(tmp_path / "spring", people="email,first_name,plan,city\n")
+    chromium.size(1440, 900)
+    with previewing(folder) as running:
+        chromium.get(running.address)
+        chromium.until("document.body.classList.contains('empty-page')")
+        assert "Add one row for each person" in chromium.text("#sheet")
+        assert not chromium.one(".tools").is_displayed()
+        (folder / "people.csv").write_text(PEOPLE, "utf-8")
+        chromium.until("document.body.dataset.row === '2'")
+        chromium.settled()
+        assert chromium.one(".tools").is_displayed()
+
+
+def test_a_letter_that_was_never_good_is_told_and_shown_once_it_is(chromium, tmp_path):
+    folder = campaign(tmp_path / "spring", LETTER.replace("plan ==", "plann =="))
+    chromium.size(1440, 900)
+    with previewing(folder) as running:
+        chromium.get(running.address)
+        chromium.until("document.body.dataset.finished === 'yes' && document.body.dataset.row === '2'")
+        assert "the letter can't be sent as it is" in chromium.text("#sum")
+        assert "did you mean plan?" in chromium.text("#trouble")
+        assert chromium.text("#row-problems") == ""
+        assert "until this is mended" in chromium.text("#sheet")
+        (folder / "letter.md").write_text(LETTER.replace("{% endif %}", "{% endif"), "utf-8")
+        chromium.until("document.body.classList.contains('behind')")
+        (folder / "letter.md").write_text(LETTER, "utf-8")
+        chromium.until("document.getElementById('trouble').hidden")
+        chromium.settled()
+        assert "no problems" in chromium.text("#sum")
