@@ -220,10 +220,19 @@ WRONG = {
 @pytest.mark.parametrize(("table", "words"), WRONG.values(), ids=WRONG)
 def test_a_table_that_cannot_be_followed_is_told_with_its_line(folder, table, words):
     (folder / "campaign.toml").write_text(START + table, "utf-8")
+    with pytest.raises(ConfigError) as refused:
+        Campaign.load(folder)
+    assert words in refused.value.message
+    (problem,) = refused.value.problems
+    assert (problem.file, problem.line is not None) == ("campaign.toml", True)
+
+
+def test_the_command_shows_the_line(folder):
+    (folder / "campaign.toml").write_text(START + TABLE.replace("key_file", "keyfile"), "utf-8")
     run = subprocess.run([COMMAND, "check", str(folder)], capture_output=True, text=True, check=False)
     assert run.returncode == 2
-    assert words in run.stderr
-    assert "campaign.toml" in run.stderr
+    assert "did you mean key_file?" in run.stderr
+    assert 'keyfile = "dkim.pem"' in run.stderr
     assert "Traceback" not in run.stderr
 
 

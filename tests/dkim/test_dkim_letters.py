@@ -16,7 +16,7 @@ from merge.starter import make
 
 ROOT = Path(__file__).parents[2]
 STARTERS = sorted(path.name for path in (ROOT / "templates").iterdir() if path.is_dir())
-EXAMPLES = sorted(path.name for path in (ROOT / "examples").iterdir() if path.is_dir())
+EXAMPLES = sorted(path.parent.name for path in (ROOT / "examples").glob("*/campaign.toml"))
 INVITATION = "\r\n".join(
     [
         *("BEGIN:VCALENDAR", "VERSION:2.0", "METHOD:REQUEST", "BEGIN:VEVENT", "UID:1"),
