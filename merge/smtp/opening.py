@@ -77,7 +77,6 @@ def _secure(line: Line) -> Talk:
         line.answered_badly(STARTTLS, reply, verdict, polite=True)
     # What stands in plain text before TLS must never be taken for an answer given under it (CVE-2011-0411).
     if not line.reader.unread:
-        line.learn({})
         event = yield Handshake()
         if isinstance(event, Lost):
             line.end(Run.RECONNECT, event.reason, STARTTLS)

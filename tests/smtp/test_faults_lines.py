@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from conduct import PIPES, good, letters, take_all
@@ -138,3 +139,33 @@ def test_keep_alive(monkeypatch):
         session.offer(delivery(2))
         assert [o.state for o in session.collect(1)] == ["sent"]
         session.close()
+
+
+def test_what_was_said_is_not_said_again_while_its_answer_is_waited_for(monkeypatch):
+    monkeypatch.setattr("merge.smtp.dialogue.PING", 0.05)
+    said = []
+
+    def slow(peer: Peer) -> None:
+        peer.hello(*PIPES)
+        peer.envelope()
+        peer.message()
+        peer.say("250 ok")
+        said.append(peer.line())
+        time.sleep(0.6)  # longer than whoever drives the session waits at a time
+        said.append(bytes(peer.buffer))
+        peer.socket.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            said.append(peer.socket.recv(100))
+        peer.socket.settimeout(10)
+        peer.say("250 ok")
+        peer.wait_until_left()
+
+    with Server(slow) as server:
+        session = Session(account(server), clock=Told(), deadlines=QUICK)
+        session.offer(delivery(1))
+        session.collect(1)
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:
+            assert session.collect(0.02) == ()
+        session.close()
+    assert said == ["NOOP", b""]
