@@ -25,12 +25,11 @@ from merge.account import (
 from merge.account.oauth import Client, Token
 from merge.account.secret import Password, keyring_service
 from merge.account.vault import FileVault, KeyringVault, Vault, token_file
-from merge.carrier import Carrier, Veto
+from merge.carrier import Carrier, Veto, nothing_against
 from merge.clock import Clock
 from merge.compose import Composer
 from merge.config import Settings
 from merge.consent import CONSENT_COLUMN
-from merge.courier import nothing_against
 from merge.dkim import DkimSigner
 from merge.errors import AddressError, ConfigError, ContentError
 from merge.group import Grouped

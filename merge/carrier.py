@@ -14,6 +14,12 @@ _REPLY_CAP = 499
 Veto = Callable[[Delivery], str]
 """Says why a delivery must not go after all, as of this moment; empty where it may."""
 
+
+def nothing_against(_: Delivery) -> str:
+    """Object to nothing."""
+    return ""
+
+
 BeforeCommit = Callable[[Delivery], None]
 """Called just before the write after which a message may count as accepted. If it raises, that write
 is never made and the error goes up to whoever called `collect`."""

@@ -17,10 +17,10 @@ from merge import screens
 from merge.account import AccountSettings
 from merge.clock import Clock
 from merge.config import Settings
-from merge.courier import Unwatched, Watch
 from merge.errors import ApprovalError, MergeError, UsageError
 from merge.model import Outcome, Record, State
 from merge.plan import Proposal
+from merge.watch import Unwatched, Watch
 from merge.words import moment
 
 _RED, _YELLOW, _PLAIN = "\x1b[1;31m", "\x1b[1;33m", "\x1b[0m"

@@ -10,16 +10,18 @@ from __future__ import annotations
 import heapq
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from merge.brake import Brake
+from merge.carrier import nothing_against
 from merge.errors import CarrierError, JournalError, MergeError
 from merge.model import Outcome, State
 from merge.retry import Again
 from merge.turn import Turns
+from merge.watch import Unwatched, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from merge.carrier import Carrier, Veto
     from merge.clock import Clock
@@ -33,38 +35,6 @@ SLICE = 0.25
 
 AGENDA_BYTES = 64 * 1024 * 1024
 """How many bytes of letters are held for a later attempt; rows beyond that wait for a later run."""
-
-
-class Watch(Protocol):
-    """Whoever looks on while a run goes on. Moments are seconds since the epoch."""
-
-    def outcome(self, outcome: Outcome, attempts: int, due: float | None) -> None:
-        """Hear what an attempt came to, after it is on record; `due` is the next one's moment, if any."""
-
-    def waiting(self, until: float, why: Literal["pace", "retry"]) -> None:
-        """Hear that nothing goes out until a moment."""
-
-    def go_on(self, tally: Mapping[State, int]) -> bool:
-        """Decide, after the first few rows, whether the others may follow."""
-
-
-def nothing_against(_: Delivery) -> str:
-    """Object to nothing."""
-    return ""
-
-
-class Unwatched:
-    """Nobody looks on; after the first few rows the others follow."""
-
-    def outcome(self, outcome: Outcome, attempts: int, due: float | None) -> None:
-        """Ignore it."""
-
-    def waiting(self, until: float, why: Literal["pace", "retry"]) -> None:
-        """Ignore it."""
-
-    def go_on(self, tally: Mapping[State, int]) -> bool:
-        """Go on."""
-        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +130,13 @@ class _Later:
         return len(self.delivery.envelope.recipients)
 
 
+class _Home(NamedTuple):
+    """An outcome that is on record, and the moment of the next attempt, if there is one."""
+
+    outcome: Outcome
+    due: float | None = None
+
+
 @dataclass(slots=True)
 class _Trip:
     """The state of one run. All moments in here are monotonic."""
@@ -239,9 +216,9 @@ class _Trip:
             delivery = candidate.delivery
             if reason := self.veto(delivery):
                 self._take_up(candidate)
-                self._skip(
-                    candidate, Outcome(delivery.key, delivery.row, State.SKIPPED, "MAIL", reply=reason)
-                )
+                self.journal.skip(delivery.key, reason)
+                outcome = Outcome(delivery.key, delivery.row, State.SKIPPED, "MAIL", reply=reason)
+                self._skipped(candidate, outcome)
                 return True
             if self.turns.claim(delivery.key, now, size):
                 self._offer(candidate)
@@ -339,40 +316,63 @@ class _Trip:
         outcomes = self.carrier.collect(patience)
         if not outcomes and not self.flying:
             self.clock.sleep(patience - (self.clock.monotonic() - began))
+        homes = self._record_together(outcomes) if len(outcomes) > 1 else None
         error: MergeError | None = None
-        for outcome in outcomes:
+        for number, outcome in enumerate(outcomes):
             try:
-                self._bring_home(outcome)
+                self._bring_home(outcome, homes[number] if homes else None)
             except MergeError as raised:
                 error = error or raised
         if error:
             raise error
 
-    def _bring_home(self, outcome: Outcome) -> None:
-        later = self.flying.pop(outcome.key)
-        delivery = later.delivery
-        if outcome.state is State.SKIPPED:
-            self.turns.give_back(outcome.key, later.size)
-            self._skip(later, outcome)
-            return
-        self.pace.done(self.clock.monotonic(), later.size)
-        attempts = delivery.attempts + 1
-        due, reason = None, ""
+    def _record_together(self, outcomes: Sequence[Outcome]) -> list[_Home] | None:
+        """Write down what came back at once with one commit; None if the disk does not take that."""
         try:
-            if outcome.state is State.DEFERRED:
-                now = self.clock.now()
-                standing = self.journal.standing(outcome.key)
-                since = standing.first if standing and standing.first is not None else now
-                decision = self.retry.decide(attempts, since, now)
-                if isinstance(decision, Again):
-                    due = decision.at
-                else:
-                    outcome = replace(outcome, state=State.FAILED)
-                    reason = decision.reason
-            self.journal.record(outcome, attempts=attempts, due=due, reason=reason)
+            with self.journal.together():
+                return [self._record(outcome) for outcome in outcomes]
         except JournalError:
-            self.unrecorded.append(outcome)
+            return None
+
+    def _record(self, outcome: Outcome) -> _Home:
+        """Write down what an attempt came to; a row that is not tried again has failed."""
+        if outcome.state is State.SKIPPED:
+            self.journal.skip(outcome.key, outcome.reply)
+            return _Home(outcome)
+        attempts = self.flying[outcome.key].delivery.attempts + 1
+        due, reason = None, ""
+        if outcome.state is State.DEFERRED:
+            now = self.clock.now()
+            standing = self.journal.standing(outcome.key)
+            since = standing.first if standing and standing.first is not None else now
+            decision = self.retry.decide(attempts, since, now)
+            if isinstance(decision, Again):
+                due = decision.at
+            else:
+                outcome = replace(outcome, state=State.FAILED)
+                reason = decision.reason
+        self.journal.record(outcome, attempts=attempts, due=due, reason=reason)
+        return _Home(outcome, due)
+
+    def _bring_home(self, outcome: Outcome, home: _Home | None) -> None:
+        """Do all that follows from an outcome, once it is on record."""
+        later = self.flying[outcome.key]
+        try:
+            home = home or self._record(outcome)
+        except JournalError:
+            self.unrecorded += [outcome] if outcome.state is not State.SKIPPED else []
             raise
+        finally:
+            del self.flying[outcome.key]
+            if outcome.state is State.SKIPPED:
+                self.turns.give_back(outcome.key, later.size)
+            else:
+                self.pace.done(self.clock.monotonic(), later.size)
+        if outcome.state is State.SKIPPED:
+            self._skipped(later, outcome)
+            return
+        outcome, due = home.outcome, home.due
+        delivery, attempts = later.delivery, later.delivery.attempts + 1
         self.tally[State.DEFERRED] -= later.counted
         self.tally[outcome.state] += 1
         if due is not None:
@@ -390,9 +390,8 @@ class _Trip:
                 hint="look at the reply, mend what it complains about, then run mergepost send again",
             )
 
-    def _skip(self, later: _Later, outcome: Outcome) -> None:
-        """Write down that a row does not go, of which nothing was said to any server."""
-        self.journal.skip(outcome.key, outcome.reply)
+    def _skipped(self, later: _Later, outcome: Outcome) -> None:
+        """Count a row that does not go, of which nothing was said to any server."""
         self.tally[State.DEFERRED] -= later.counted
         self.tally[State.SKIPPED] += 1
         self.watch.outcome(outcome, later.delivery.attempts + 1, None)

@@ -15,7 +15,7 @@ from merge.account import AccountSettings, PaceSettings
 from merge.brake import Brake
 from merge.clock import Clock
 from merge.config import Settings, pace_of
-from merge.courier import Ending, Unwatched, Watch, run
+from merge.courier import Ending, run
 from merge.errors import ApprovalError, ContentError, JournalError
 from merge.interrupt import interruptible
 from merge.journal import Enrolment, Journal, Ledger
@@ -23,6 +23,7 @@ from merge.model import Delivery, Letter, Record, State
 from merge.pace import DAY, Pace
 from merge.plan import Proposal, Wish, propose
 from merge.sheet import check_target, write_sheet
+from merge.watch import Unwatched, Watch
 from merge.words import duration
 
 _TROUBLES = 100

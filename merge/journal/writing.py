@@ -16,6 +16,7 @@ from merge.journal.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from merge.clock import Clock
@@ -158,6 +159,10 @@ class Journal(View):
             raise JournalError(
                 f"row {outcome.row} is not in the journal, so its outcome cannot be kept there"
             )
+
+    def together(self) -> AbstractContextManager[None]:
+        """Commit what is recorded inside as one, or none of it."""
+        return self._database.transaction()
 
     def skip(self, key: str, reason: str) -> None:
         """Write down that a row is not to be sent after all; nothing was written that may get it accepted."""
