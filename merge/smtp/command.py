@@ -24,7 +24,7 @@ _UNFIT_PATH = re.compile(r"[\x00-\x20\x7f<>\ud800-\udfff]")
 _UNFIT_NAME = re.compile(r"[^!-~]")
 
 # Each begins with the character it looks for: then a search runs at the speed of memory.
-_BARE_CR = re.compile(rb"\r(?!\n)")
+_BARE_CR = re.compile(rb"\r[^\n]")
 _BARE_LF = re.compile(rb"\n(?<!\r\n)")
 _BARE_LF_OR_DOT = re.compile(rb"\n(?:\.|(?<!\r\n))")
 
