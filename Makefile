@@ -22,7 +22,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python bench/run.py
 
 crash: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/crash --kills 3000 -q
+	MERGEPOST_CRASH_SECOND=10 $(BIN)/python -m pytest tests/crash --kills 3000 -q
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
