@@ -4,45 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from merge import header
-from merge.address import normalise, parse_mailbox, parse_mailboxes
+from merge.address import normalise, parse_mailbox
 from merge.attach import File, Shelf
 from merge.errors import AddressError, AttachmentError, ContentError, LetterError, Problem
+from merge.heading import Headers, Heading, LineError, as_shown, leaving
 from merge.markup import FORBIDDEN, Body, Typesetter
 from merge.model import Attachment, Envelope, Letter, Mailbox, Recipient, Woven
 from merge.names import short_name
-from merge.template import CLOSE, OPEN, HeaderLine, Rendered, Template
+from merge.template import HeaderLine, Rendered, Template
 from merge.unsubscribe import refuse_spoiled
 
-_ORDER = ("From", "To", "Cc", "Reply-To", "Disposition-Notification-To")
-_KINDS = ((AddressError, "address"), (AttachmentError, "attachment"))
-_OURS = frozenset({"preheader", "content-type", "subject"})
-_FILES = frozenset({"attach", "attachment", "attach-as"})
-_ONCE = frozenset(
-    {
-        *(
-            "from",
-            "to",
-            "subject",
-            "preheader",
-            "in-reply-to",
-            "references",
-            "content-type",
-            "content-language",
-        ),
-        *("unsubscribe", "list-unsubscribe"),
-    }
+_ORDER = tuple(
+    (name, name.lower()) for name in ("From", "To", "Cc", "Reply-To", "Disposition-Notification-To")
 )
-_BETWEEN_COMMAS = re.compile(f'(?:{OPEN}[^{CLOSE}]*{CLOSE}|"(?:{OPEN}[^{CLOSE}]*{CLOSE}|[^"])*"|[^,])+')
-_ATOM = f"(?:{OPEN}[^{CLOSE}]*{CLOSE}|[^<>{OPEN}{CLOSE}])"
-_NAMED = re.compile(rf'\s*"?({_ATOM}*?)"?\s*<({_ATOM}*)>\s*')
-_URL = re.compile(r"(?:https?://|mailto:)[!-;=?-~]+", re.IGNORECASE)
+_KINDS = ((AddressError, "address"), (AttachmentError, "attachment"))
+_KEPT = 64
 _DOMAIN = re.compile(r"@([A-Za-z0-9.-]+[A-Za-z0-9])")
 _MARKED_UP = re.compile(r"<[A-Za-z/!]|&#?\w+;")
 _OVERHEAD = 1_200
@@ -79,17 +61,6 @@ class _Plan(NamedTuple):
     digest: str
 
 
-class _Headers:
-    """The headers of one letter while they are read, one after the other."""
-
-    def __init__(self) -> None:
-        self.mailboxes: dict[str, tuple[Mailbox, ...]] = {}
-        self.bcc: tuple[Mailbox, ...] = ()
-        self.files: list[tuple[str, File]] = []
-        self.others: list[tuple[str, str]] = []
-        self.single: dict[str, str] = {}
-
-
 class Composer:
     """Makes the letters of one campaign. `sender` is a mailbox; a From in the letter wins.
 
@@ -110,12 +81,14 @@ class Composer:
     ) -> None:
         self._template = template
         self._sender = parse_mailbox(sender) if sender.strip() else None
+        self._from = (self._sender,) if self._sender else ()
+        self._from_shown = as_shown(self._from)
         self._shelf = Shelf(folder)
         self._language = language
         self._inline_css = inline_css
         self._unsubscribe = unsubscribe
         self._typesetters: dict[str, Typesetter] = {}
-        self._mailboxes: dict[str, tuple[Mailbox, ...]] = {}
+        self._headings: dict[tuple[HeaderLine, ...], Heading] = {}
         self._unguarded: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._warned_of_html = False
 
@@ -149,11 +122,6 @@ class Composer:
         Raises LetterError, AddressError or AttachmentError, each with the problem that `examine` reports.
         """
         plan = self._plan(recipient)
-        files = [Attachment(name or file.name, file.media_type, file.content) for name, file in plan.files]
-        files += [
-            Attachment(file.name, file.media_type, file.content, content_id)
-            for content_id, file in plan.images
-        ]
         return Letter(
             key=key,
             row=recipient.row,
@@ -162,7 +130,7 @@ class Composer:
             mailboxes=plan.mailboxes,
             text=_joined(plan.body.text),
             html=_joined(plan.body.html),
-            attachments=tuple(files),
+            attachments=_attachments(plan) if plan.files or plan.images else (),
             message_id=message_id,
             date=date,
             digest=plan.digest,
@@ -181,71 +149,46 @@ class Composer:
             problem = self._problem(rendered.template, recipient, error)
             raise type(error)(error.message, hint=error.hint, problems=(problem,)) from error
 
-    def _headers(self, recipient: Recipient, rendered: Rendered) -> _Headers:
-        headers = _Headers()
-        for line in rendered.headers:
-            try:
-                self._take(line, headers)
-            except ContentError as error:
-                problem = self._problem(rendered.template, recipient, error, line)
-                raise type(error)(error.message, hint=error.hint, problems=(problem,)) from error
-        return headers
+    def _headers(self, recipient: Recipient, rendered: Rendered) -> Headers:
+        template, lines = rendered.template, rendered.head.lines
+        heading = self._headings.get(lines)
+        if heading is None:
+            if len(self._headings) >= _KEPT:
+                self._headings.clear()
+            heading = self._headings[lines] = Heading(
+                lines, self._shelf, foreign=template.foreign, unsubscribe=self._unsubscribe
+            )
+        try:
+            return heading.headers(rendered.head.values)
+        except LineError as fault:
+            error = fault.error
+            problem = self._problem(template, recipient, error, fault.line, fault.value)
+            raise type(error)(error.message, hint=error.hint, problems=(problem,)) from error
 
-    def _take(self, line: HeaderLine, headers: _Headers) -> None:  # noqa: C901 - one branch for each kind of header
-        """Read one header line. Raises ContentError."""
-        name = line.name.lower()
-        if flaw := header.flaw(line.name, line.value):
-            raise LetterError(f"{line.name}: {flaw}")
-        if name in _ONCE and name in headers.single:
-            raise LetterError(f"a second {line.name}", hint="a letter has one")
-        headers.single[name] = line.value
-        if name == "bcc":
-            headers.bcc += self._parsed(line)
-        elif name in header.ADDRESSES:
-            if found := self._parsed(line):
-                headers.mailboxes[name] = headers.mailboxes.get(name, ()) + found
-        elif name in _FILES:
-            self._take_file(line, headers)
-        elif name == "unsubscribe":
-            headers.others += _unsubscribe(line.marked, self._unsubscribe)
-        elif why := header.unwelcome(line.name):
-            if not self._template.foreign:
-                raise LetterError(f"a letter cannot set {line.name}: {why}")
-        elif name not in _OURS:
-            headers.others.append((line.name, line.value))
-
-    def _take_file(self, line: HeaderLine, headers: _Headers) -> None:
-        if line.name.lower() != "attach-as":
-            headers.files.append(("", self._shelf.file(line.value, line.marked.partition(OPEN)[0])))
-        elif headers.files:
-            headers.files[-1] = (_file_name(line.value), headers.files[-1][1])
-        else:
-            raise LetterError("Attach-As names the file of the Attach above it; there is none")
-
-    def _planned(self, recipient: Recipient, rendered: Rendered, taken: _Headers) -> _Plan:
-        mailboxes = taken.mailboxes
+    def _planned(self, recipient: Recipient, rendered: Rendered, taken: Headers) -> _Plan:
+        mailboxes, shown = taken.mailboxes, taken.shown
         if "to" not in mailboxes:
-            mailboxes["to"] = (parse_mailbox(recipient.address),)
+            taken.address("to", (parse_mailbox(recipient.address),))
         if "from" not in mailboxes:
             if not self._sender:
                 raise LetterError(
                     "there is no sender", hint='write from = "Name <you@example.org>" in campaign.toml'
                 )
-            mailboxes["from"] = (self._sender,)
+            taken.address("from", self._from, self._from_shown)
         if self._unsubscribe and not taken.single.keys() & {"unsubscribe", "list-unsubscribe"}:
-            taken.others += _leaving(self._unsubscribe)
+            taken.others += leaving(self._unsubscribe)
         subject = taken.single.get("subject", "")
         if not subject:
             raise LetterError("the subject is empty")
         language = taken.single.get("content-language", "") or rendered.template.language
-        headers = [(name, _shown(mailboxes[name.lower()])) for name in _ORDER if name.lower() in mailboxes]
+        headers = [(name, shown[lower]) for name, lower in _ORDER if lower in shown]
         headers += [("Subject", subject), *taken.others]
         if language and "content-language" not in taken.single:
             headers.append(("Content-Language", language))
-        for values in (rendered.main.values, rendered.own_text.values if rendered.own_text else ()):
-            together = "".join(values)
-            if not together.isprintable() and (bad := FORBIDDEN.search(together)):
-                raise LetterError(f"a control character (U+{ord(bad[0]):04X}) cannot stand in a letter")
+        own_values = rendered.own_text.values if rendered.own_text else ()
+        together = "".join({*rendered.main.values, *own_values})
+        if not together.isprintable() and (bad := FORBIDDEN.search(together)):
+            raise LetterError(f"a control character (U+{ord(bad[0]):04X}) cannot stand in a letter")
         preheader = taken.single.get("preheader", "")
         body = self._typesetter(rendered.template).set(
             *rendered.main, rendered.own_text, preheader, language or self._language
@@ -266,24 +209,6 @@ class Composer:
                 inline_css=self._inline_css,
             )
         return found
-
-    def _parsed(self, line: HeaderLine) -> tuple[Mailbox, ...]:
-        """Read an address header; a rendered value is one name or one address, never more."""
-        if OPEN not in line.marked:
-            known = self._mailboxes.get(line.value)
-            if known is None:
-                known = self._mailboxes[line.value] = parse_mailboxes(line.value)
-            return known
-        found = []
-        for text in _split_outside(line.marked):
-            if not (plain := _unmarked(text)):
-                continue
-            named = _NAMED.fullmatch(text)
-            if named and OPEN in named[1]:
-                found.append(Mailbox(_unmarked(named[1]), parse_mailbox(_unmarked(named[2])).address))
-            else:
-                found.append(parse_mailbox(plain))
-        return tuple(found)
 
     def _warnings(self, recipient: Recipient, plan: _Plan) -> Iterator[Problem]:
         cells = recipient.cells
@@ -310,11 +235,17 @@ class Composer:
                 )  # fmt: skip
 
     def _problem(
-        self, template: Template, recipient: Recipient, error: ContentError, line: HeaderLine | None = None
+        self,
+        template: Template,
+        recipient: Recipient,
+        error: ContentError,
+        line: HeaderLine | None = None,
+        value: str = "",
     ) -> Problem:
         kind = next((word for cls, word in _KINDS if isinstance(error, cls)), "letter")
         source = template.source.split("\n")[line.line - 1] if line else ""
-        value = line.value if line else recipient.address if kind == "address" else ""
+        if not line and kind == "address":
+            value = recipient.address
         field = next((name for name, cell in recipient.cells.items() if cell and cell == value), "")
         return Problem(
             "error", kind, error.message, template.name, line.line if line else None, row=recipient.row,
@@ -322,55 +253,19 @@ class Composer:
         )  # fmt: skip
 
 
-def _split_outside(marked: str) -> list[str]:
-    """Cut at the commas that the letter wrote, outside quotes; a comma inside a value cuts nothing."""
-    if "," not in marked:
-        return [marked]
-    return [found[0] for found in _BETWEEN_COMMAS.finditer(marked) if found[0]]
-
-
-def _file_name(value: str) -> str:
-    if not value or "/" in value or "\\" in value:
-        raise AttachmentError(f"{value!r} is no file name")
-    return value
-
-
-def _unsubscribe(marked: str, own: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Read the links of an Unsubscribe header; where the campaign's own is among them, all of these are."""
-    urls: list[str] = []
-    for piece in map(str.strip, _split_outside(marked)):
-        url = _unmarked(piece[1:-1] if piece.startswith("<") and piece.endswith(">") else piece)
-        if not _URL.fullmatch(url):
-            hint = "write https://... or mailto:..., with a comma between two, and |urlencode for cells"
-            raise LetterError(f"Unsubscribe: {url[:80]!r} is no link", hint=hint)
-        urls += own if url in own else (url,)
-    return _leaving(tuple(dict.fromkeys(urls)))
-
-
-def _leaving(urls: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Return the headers of RFC 2369 and, where a link can be used with one click, RFC 8058."""
-    found = [("List-Unsubscribe", ", ".join(f"<{url}>" for url in urls))]
-    if flaw := header.flaw(*found[0]):
-        raise LetterError(f"Unsubscribe: {flaw}")
-    if any(url.lower().startswith("https:") for url in urls):
-        found.append(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
-    return found
-
-
-def _unmarked(text: str) -> str:
-    return text.replace(OPEN, "").replace(CLOSE, "").strip()
-
-
-def _shown(mailboxes: Iterable[Mailbox]) -> str:
-    return ", ".join([f"{box.name} <{box.address}>" if box.name else box.address for box in mailboxes])
+def _attachments(plan: _Plan) -> tuple[Attachment, ...]:
+    files = [Attachment(name or file.name, file.media_type, file.content) for name, file in plan.files]
+    files += [
+        Attachment(file.name, file.media_type, file.content, content_id) for content_id, file in plan.images
+    ]
+    return tuple(files)
 
 
 def _joined(text: Woven | None) -> str | None:
     if text is None:
         return None
-    pieces = [text.parts[0]]
-    for value, part in zip(text.values, text.parts[1:], strict=True):
-        pieces += (value, part)
+    pieces = [""] * (len(text.parts) + len(text.values))
+    pieces[::2], pieces[1::2] = text.parts, text.values
     return "".join(pieces)
 
 
@@ -392,17 +287,19 @@ def _envelope(plan: _Plan) -> Envelope:
 
 def _digest(  # noqa: PLR0913, PLR0917 - all that a person gets
     headers: Iterable[tuple[str, str]],
-    bcc: Iterable[Mailbox],
+    bcc: Sequence[Mailbox],
     preheader: str,
     rendered: Rendered,
     body: Body,
-    files: Iterable[tuple[str, File]],
+    files: Sequence[tuple[str, File]],
 ) -> str:
     """Hash all that this person gets; Date and Message-ID are no part of it."""
-    parts = [f"{name}\0{value}" for name, value in headers]
-    parts += [box.address for box in bcc]
+    parts = list(map("\0".join, headers))
+    if bcc:
+        parts += [box.address for box in bcc]
     parts += ("\1", preheader, body.digest, *rendered.main.values)
     if rendered.own_text:
         parts += ("\1", *rendered.own_text.values)
-    parts += [f"{name}\0{file.name}\0{file.digest}" for name, file in files]
+    if files:
+        parts += [f"{name}\0{file.name}\0{file.digest}" for name, file in files]
     return hashlib.sha256("\0\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()

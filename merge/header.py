@@ -85,7 +85,6 @@ def unwelcome(name: str) -> str:
     return UNWELCOME.get(lower, "")
 
 
-@lru_cache(maxsize=256)
 def flaw(name: str, value: str) -> str:
     """Say what keeps a value out of a header; empty when nothing does.
 
@@ -114,7 +113,6 @@ def _why(text: str) -> str:
     return f"a control character (U+{ord(text):04X})"
 
 
-@lru_cache(maxsize=128)
 def write(name: str, value: str) -> str:
     """Write one header line, folded, with its CRLF; for all but mailboxes. Raises LetterError."""
     if (not value.isprintable() or "=?" in value) and _FORBIDDEN.search(value):
@@ -127,7 +125,9 @@ def write(name: str, value: str) -> str:
             return _pack(name, _with_blanks(words))
     if form(name) == "token":
         _refuse(name, value)
-    return _pack(name, _encoded_words(value, _LINE - len(name) - 2))
+    room = _LINE - len(name) - 2
+    word = _single_word(value.encode(), room)
+    return f"{name}: {word}\r\n" if word else _pack(name, _encoded_words(value, room))
 
 
 def write_mailboxes(name: str, mailboxes: Iterable[tuple[str, str]]) -> str:
@@ -183,7 +183,8 @@ def _phrase(display: str) -> list[str]:
             return [display]
         escaped = display.replace("\\", "\\\\").replace('"', '\\"')
         return [f'"{escaped}"']
-    return list(_encoded_words(display, _LINE - 20))
+    word = _single_word(display.encode(), _LINE - 20)
+    return [word] if word else list(_encoded_words(display, _LINE - 20))
 
 
 def _with_blanks(words: Sequence[str]) -> Iterator[str]:
@@ -210,14 +211,10 @@ def _pack(name: str, tokens: Iterable[str]) -> str:
 def _encoded_words(text: str, first_room: int) -> Iterator[str]:
     """Cut a text into encoded words of whole characters, each at most 75 long (RFC 2047, 2 and 5)."""
     data = text.encode()
-    unsafe = len(data.translate(None, _SAFE))
-    as_q = len(data) + 2 * unsafe <= len(data) * 4 / 3
+    as_q = _shorter_as_q(len(data), len(data.translate(None, _SAFE)))
     room = min(first_room, _WORD) - _FRAME
     if room < _NARROW:
         room = _WORD - _FRAME
-    if (len(data) + 2 * unsafe if as_q else (len(data) + 2) // 3 * 4) <= room:
-        yield _encoded_word(data, as_q=as_q)
-        return
     piece, used = bytearray(), 0
     for character in text:
         encoded = character.encode()
@@ -231,9 +228,22 @@ def _encoded_words(text: str, first_room: int) -> Iterator[str]:
     yield _encoded_word(bytes(piece), as_q=as_q)
 
 
+def _single_word(data: bytes, room: int) -> str:
+    """Return a text as one encoded word, or an empty text where that would be too long."""
+    size, unsafe = len(data), len(data.translate(None, _SAFE))
+    as_q = _shorter_as_q(size, unsafe)
+    length = size + 2 * unsafe if as_q else (size + 2) // 3 * 4
+    return _encoded_word(data, as_q=as_q) if length <= min(room, _WORD) - _FRAME else ""
+
+
+def _shorter_as_q(size: int, unsafe: int) -> bool:
+    """Whether the Q encoding makes a text no longer than base64 does; people can read it."""
+    return size + 2 * unsafe <= size * 4 / 3
+
+
 def _encoded_word(data: bytes, *, as_q: bool) -> str:
     if as_q:
-        return f"=?utf-8?q?{''.join([_Q[byte] for byte in data])}?="
+        return f"=?utf-8?q?{''.join(map(_Q.__getitem__, data))}?="
     return f"=?utf-8?b?{b2a_base64(data, newline=False).decode('ascii')}?="
 
 

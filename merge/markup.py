@@ -133,9 +133,9 @@ class Typesetter:
         language: str = "",
     ) -> Body:
         """Set one row. Raises LetterError, also for a value that would make a link run a script."""
+        html, text = None, None
         if self._kind == "text":
             own_text = (pattern, values)
-            html, text = None, None
             images: tuple[tuple[str, str], ...] = ()
             digest = ""
         else:
@@ -144,22 +144,29 @@ class Typesetter:
             for number in setting.links:
                 _refuse_script(values[number - 1])
             if setting.alone or not all(_ELSEWHERE.match(values[n - 1]) for n in setting.pictures):
-                whole = self._token.sub(lambda t: self._escaped(values[int(t[1]) - 1]), "".join(pattern))
+                shown = self._escaped(values)
+                whole = self._token.sub(lambda token: shown[int(token[1]) - 1], "".join(pattern))
                 setting = self._made((whole,), bool(preheader), language)
-            shaped = [self._escaped(values[slot - 1] if slot else preheader) for slot in setting.html_slots]
-            html, images = Woven(setting.html, tuple(shaped)), setting.images
-            text = Woven(setting.text, tuple([_spaced(values[slot - 1]) for slot in setting.text_slots]))
+            escaped = self._escaped((preheader, *values))
+            html = Woven(setting.html, tuple([escaped[slot] for slot in setting.html_slots]))
+            images = setting.images
+            if not own_text:
+                text = Woven(setting.text, tuple([_spaced(values[slot - 1]) for slot in setting.text_slots]))
         if own_text:
             setting = self._text(own_text[0])
             text = Woven(setting.text, tuple([own_text[1][slot - 1] for slot in setting.text_slots]))
             digest += setting.digest
         return Body(html, text, images, digest)
 
-    def _escaped(self, value: str) -> str:
-        if not _SPECIAL.search(value):
-            return value
-        escaped = escape(value)
-        return escaped.replace("\n", "<br>\n") if self._kind == "markdown" and "\n" in escaped else escaped
+    def _escaped(self, values: Sequence[str]) -> Sequence[str]:
+        """Return values as HTML; none of them holds a NUL."""
+        together = "\0".join(values)
+        if not _SPECIAL.search(together):
+            return values
+        together = escape(together)
+        if self._kind == "markdown":
+            together = together.replace("\n", "<br>\n")
+        return together.split("\0")
 
     def _setting(self, key: tuple[tuple[str, ...], bool, str]) -> _Setting:
         setting = self._settings.get(key)

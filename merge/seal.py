@@ -6,17 +6,19 @@ import hashlib
 import re
 from binascii import b2a_base64, b2a_qp
 from collections import OrderedDict
+from collections.abc import Sequence
 from datetime import datetime
 from email.utils import format_datetime
 from functools import lru_cache
 
 from merge import header, proof
 from merge.errors import LetterError, SealError
-from merge.model import Attachment, Delivery, Letter, Woven
+from merge.model import Attachment, Delivery, Letter, Mailbox, Woven
 
 _MARKS = re.compile("[\0\1\2]")
 _ASKING = ("method=REQUEST", "method=REPLY", "method=CANCEL", "method=COUNTER")
-_LONG_LINE = re.compile(r"[^\n]{999}")
+_LONG_LINE = re.compile(r"[^\r\n]{999}")
+_BETWEEN_RUNS = "\0\n"
 _ENCODED_BUDGET = 64 * 2**20
 
 
@@ -26,11 +28,15 @@ def seal(letter: Letter, *, attempts: int = 0, not_before: float | None = None) 
     The same letter always gives the same bytes: the boundaries come from its Message-ID and digest.
     Raises SealError when what was written does not say what was planned.
     """
+    token = _token(letter)
     try:
-        top, content = _message(letter)
+        top, pieces = _message(letter, token)
+        content = b"".join(pieces)
+        _check(letter, top, pieces, content, token)
     except LetterError as error:
         raise SealError(f"row {letter.row}: {error.message}") from error
-    _check(letter, top, content)
+    except proof.Misread as error:
+        raise SealError(f"row {letter.row}: the message has {error}") from error
     return Delivery(
         key=letter.key,
         row=letter.row,
@@ -46,12 +52,11 @@ def seal(letter: Letter, *, attempts: int = 0, not_before: float | None = None) 
 
 def boundary(letter: Letter, level: str) -> str:
     """Return the boundary of one multipart level: no text can hold it, and it is the same every time."""
-    return f"=_{level}_{_token(letter.message_id, letter.digest)}"
+    return f"=_{level}_{_token(letter)}"
 
 
-@lru_cache(maxsize=4)
-def _token(message_id: str, digest: str) -> str:
-    return hashlib.sha256(f"{message_id}\0{digest}".encode()).hexdigest()[:32]
+def _token(letter: Letter) -> str:
+    return hashlib.sha256(f"{letter.message_id}\0{letter.digest}".encode()).hexdigest()[:32]
 
 
 def transfer(text: str) -> tuple[str, bytes]:
@@ -74,7 +79,7 @@ def transfer(text: str) -> tuple[str, bytes]:
 
 def _refuse_marks(text: str) -> None:
     """Raise LetterError for the control characters that mark places while a text is encoded."""
-    if _MARKS.search(text):
+    if not text.isprintable() and _MARKS.search(text):
         raise LetterError("a control character cannot stand in a letter")
 
 
@@ -99,78 +104,67 @@ class _Mould:
     """A body whose shared lines are encoded once, with gaps for the lines that differ from row to row.
 
     Neither 7bit nor quoted-printable carries anything from one line to the next (RFC 2045, 6.7), so lines
-    can be encoded apart; base64 does, and is left to `transfer`. `gaps` holds, for each run of lines with
-    values, the texts around these; `plain` and `quoted` hold the blocks before, between and after the runs.
+    can be encoded apart; base64 does, and is left to `transfer`. `plain` and `quoted` hold the blocks of
+    shared lines before, between and after the runs of lines with values. `gaps` holds the texts around the
+    values of all runs together: between two runs stands a line that no letter can hold, so that one call
+    encodes them all.
     """
 
     __slots__ = ("_beyond", "_gaps", "_plain", "_quoted", "_size", "_to_quote")
 
     def __init__(self, parts: tuple[str, ...]) -> None:
-        blocks: list[str] = []
-        gaps: list[tuple[str, ...]] = []
         block, tail = _last_line_apart(parts[0])
-        blocks.append(block)
-        texts = [tail]
+        blocks, gaps = [block], [tail]
         for part in parts[1:]:
-            end = part.find("\n") + 1
-            if not end:
-                texts.append(part)
-                continue
-            gaps.append((*texts, part[:end]))
-            block, tail = _last_line_apart(part[end:])
-            blocks.append(block)
-            texts = [tail]
-        if len(texts) > 1:
-            gaps.append(tuple(texts))
+            if end := part.find("\n") + 1:
+                block, tail = _last_line_apart(part[end:])
+                blocks.append(block)
+                gaps.append(f"{part[:end]}{_BETWEEN_RUNS}{tail}")
+            else:
+                gaps.append(part)
+        if "\n" not in parts[-1]:
             blocks.append("")
-        elif tail:
-            blocks[-1] += f"{tail}\n"
+        elif len(parts) > 1:
+            gaps[-1] = gaps[-1][: len(gaps[-1]) - len(tail) - len(_BETWEEN_RUNS)]
+            blocks[-1] += f"{tail}\n" if tail else ""
         whole = "".join(parts)
         _refuse_marks(whole)
         size = len(whole.encode())
-        self._gaps = gaps
         self._size, self._beyond = size, size - len(whole)
         self._to_quote = not whole.isascii() or any(map(_LONG_LINE.search, blocks))
-        self._plain = [block.replace("\n", "\r\n").encode() for block in blocks]
-        self._quoted = [_quoted(block) for block in self._plain]
+        self._gaps = [gap.replace("\n", "\r\n") for gap in gaps]
+        plain = [block.replace("\n", "\r\n").encode() for block in blocks]
+        self._plain = None if self._to_quote else [proof.proven(block) for block in plain]
+        self._quoted = [proof.proven(_quoted(block)) for block in plain]
 
     def cast(self, values: tuple[str, ...]) -> tuple[str, list[bytes]] | None:
         """Return what `transfer` would for these values, in pieces; None where that is base64."""
         whole = "".join(values)
         _refuse_marks(whole)
-        filled: list[str] = []
-        taken = 0
-        for texts in self._gaps:
-            pieces = [texts[0]]
-            for text in texts[1:]:
-                pieces += (values[taken], text)
-                taken += 1
-            filled.append("".join(pieces))
-        nothing_before = not self._size and len(filled) == 1
-        if not filled[-1].endswith("\n") and (filled[-1] or nothing_before):
-            filled[-1] += "\n"
-        to_quote = self._to_quote or not whole.isascii()
-        if not to_quote and not any(
-            len(run) > proof.LONGEST_LINE and _LONG_LINE.search(run) for run in filled
+        if "\n" in whole:
+            values = tuple([value.replace("\n", "\r\n") for value in values])
+        pieces = [""] * (2 * len(values) + 1)
+        pieces[::2] = self._gaps
+        pieces[1::2] = values
+        runs = "".join(pieces)
+        if not runs.endswith("\r\n") and (runs or not self._size):
+            runs += "\r\n"
+        if (
+            self._plain is not None
+            and whole.isascii()
+            and not (len(runs) >= proof.LONGEST_LINE and _LONG_LINE.search(runs))
         ):
-            return "7bit", _between(self._plain, _in_bytes(filled).split(b"\0\r\n"))
+            return "7bit", _between(self._plain, runs.encode().split(b"\0\r\n"))
         size = len(whole.encode())
         if not _mostly_ascii(self._beyond + size - len(whole), self._size + size):
             return None
-        runs = _quoted(_in_bytes(filled)).split(b"=00\r\n")
-        return "quoted-printable", _between(self._quoted, runs)
+        return "quoted-printable", _between(self._quoted, _quoted(runs.encode()).split(b"=00\r\n"))
 
 
-def _in_bytes(runs: list[str]) -> bytes:
-    """Put all runs in one text, with lines between them that no letter can hold: one call encodes all."""
-    return "\0\n".join(runs).replace("\n", "\r\n").encode()
-
-
-def _between(blocks: list[bytes], runs: list[bytes]) -> list[bytes]:
-    pieces = [blocks[0]]
-    for run, block in zip(runs, blocks[1:], strict=True):
-        pieces += (run, block)
-    return pieces
+def _between(blocks: Sequence[bytes], runs: list[bytes]) -> list[bytes]:
+    pieces = [b""] * (len(blocks) + len(runs))
+    pieces[::2], pieces[1::2] = blocks, runs
+    return list(filter(None, pieces))
 
 
 def _last_line_apart(text: str) -> tuple[str, str]:
@@ -198,40 +192,53 @@ def _wire_date(moment: datetime) -> str:
     return format_datetime(moment)
 
 
+_WRITTEN: dict[str, tuple[tuple[Mailbox, ...], str]] = {}
+"""By name, the mailboxes that were written last, and the header that they made."""
+
 _Part = tuple[bytes, list[bytes]]
 """The MIME headers of a part, and its content in pieces, each of whole lines."""
 
 
-def _message(letter: Letter) -> tuple[bytes, bytes]:
-    """Return the header block, and the whole message."""
-    lines = [
-        header.write_mailboxes(name, [(box.name, box.address) for box in letter.mailboxes[name.lower()]])
-        if name.lower() in letter.mailboxes
-        else header.write(name, value)
-        for name, value in letter.headers
-    ]
+def _message(letter: Letter, token: str) -> tuple[bytes, list[bytes]]:
+    """Return the header block, and the whole message in pieces, each of whole lines."""
+    mailboxes = letter.mailboxes
+    lines = []
+    for name, value in letter.headers:
+        found = mailboxes.get(name.lower())
+        lines.append(header.write(name, value) if found is None else _address_line(name, found))
     lines.append(
         f"Date: {wire_date(letter.date)}\r\nMessage-ID: {letter.message_id}\r\nMIME-Version: 1.0\r\n"
     )
-    head, pieces = _body(letter)
+    head, pieces = _body(letter, token)
     top = "".join(lines).encode() + head
-    return top, b"".join((top, b"\r\n", *pieces))
+    return top, [b"%b\r\n" % top, *pieces]
 
 
-def _body(letter: Letter) -> _Part:
-    inline = [file for file in letter.attachments if file.content_id]
-    attached = [file for file in letter.attachments if not file.content_id]
+def _address_line(name: str, mailboxes: tuple[Mailbox, ...]) -> str:
+    """Write an address header; most letters have the same From as the one before."""
+    before = _WRITTEN.get(name)
+    if before and before[0] is mailboxes:
+        return before[1]
+    line = header.write_mailboxes(name, [(box.name, box.address) for box in mailboxes])
+    _WRITTEN[name] = (mailboxes, line)
+    return line
+
+
+def _body(letter: Letter, token: str) -> _Part:
+    files = letter.attachments
+    inline = [file for file in files if file.content_id] if files else []
+    attached = [file for file in files if not file.content_id] if files else []
     alternatives: list[_Part] = []
     if letter.text is not None:
         alternatives.append(_text_part("plain", letter.text, letter.woven_text))
     if letter.html is not None:
         html = _text_part("html", letter.html, letter.woven_html)
         if inline:
-            html = _multipart(letter, "related", [html, *map(_file_part, inline)])
+            html = _multipart(token, "related", [html, *map(_file_part, inline)])
         alternatives.append(html)
     alternatives += [_calendar_part(file) for file in attached if is_invitation(file)]
-    whole = alternatives[0] if len(alternatives) == 1 else _multipart(letter, "alternative", alternatives)
-    return _multipart(letter, "mixed", [whole, *map(_file_part, attached)]) if attached else whole
+    whole = alternatives[0] if len(alternatives) == 1 else _multipart(token, "alternative", alternatives)
+    return _multipart(token, "mixed", [whole, *map(_file_part, attached)]) if attached else whole
 
 
 def is_invitation(attachment: Attachment) -> bool:
@@ -239,13 +246,15 @@ def is_invitation(attachment: Attachment) -> bool:
     return attachment.media_type.startswith("text/calendar") and attachment.media_type.endswith(_ASKING)
 
 
-def _multipart(letter: Letter, subtype: str, parts: list[_Part]) -> _Part:
-    mark = boundary(letter, subtype)
+def _multipart(token: str, subtype: str, parts: list[_Part]) -> _Part:
+    mark = f"=_{subtype}_{token}"
     line = f"--{mark}\r\n".encode()
     pieces: list[bytes] = []
+    before = line
     for head, content in parts:
-        pieces += (line, head, b"\r\n", *content, b"\r\n")
-    pieces.append(f"--{mark}--\r\n".encode())
+        pieces += (b"%b%b\r\n" % (before, head), *content)
+        before = b"\r\n" + line
+    pieces.append(f"\r\n--{mark}--\r\n".encode())
     return f'Content-Type: multipart/{subtype};\r\n boundary="{mark}"\r\n'.encode(), pieces
 
 
@@ -306,7 +315,7 @@ class _EncodedFiles:
         if encoded is not None:
             self._kept.move_to_end(content)
             return encoded
-        encoded = _lines(content)
+        encoded = proof.proven(_lines(content))
         self._kept[content] = encoded
         self._used += len(content) + len(encoded)
         while self._used > self._budget and self._kept:
@@ -318,21 +327,20 @@ class _EncodedFiles:
 _ENCODED = _EncodedFiles(_ENCODED_BUDGET)
 
 
-def _check(letter: Letter, top: bytes, content: bytes) -> None:
-    """Read the finished bytes with a reader that shares nothing with the writer."""
-    try:
-        proof.lines(content)
-        if content.find(b"\r\n\r\n") != len(top) - 2:
-            raise SealError(f"row {letter.row}: the header block ends early")
-        _check_headers(letter, proof.headers(top, utf8=letter.envelope.needs_smtputf8))
-    except proof.Misread as error:
-        raise SealError(f"row {letter.row}: the message has {error}") from error
-    if content.count(_token(letter.message_id, letter.digest).encode()) != _boundary_lines(letter):
+def _check(letter: Letter, top: bytes, pieces: list[bytes], content: bytes, token: str) -> None:
+    """Read the finished bytes with a reader that shares nothing with the writer. Raises SealError."""
+    fresh = proof.lines(pieces)
+    if content.find(b"\r\n\r\n") != len(top) - 2:
+        raise SealError(f"row {letter.row}: the header block ends early")
+    _check_headers(letter, proof.headers(top, utf8=letter.envelope.needs_smtputf8))
+    if fresh.count(token.encode()) != _boundary_lines(letter):  # no shared line holds what one message has
         raise SealError(f"row {letter.row}: the parts are not those that were planned")
 
 
 def _boundary_lines(letter: Letter) -> int:
     """Count how often the boundaries stand in a message: declared, before each part, and at the end."""
+    if not letter.attachments:
+        return 0 if letter.text is None or letter.html is None else 4
     inline = sum(1 for file in letter.attachments if file.content_id) if letter.html is not None else 0
     attached = [file for file in letter.attachments if not file.content_id]
     alternatives = (letter.text is not None) + (letter.html is not None) + sum(map(is_invitation, attached))
@@ -345,26 +353,21 @@ def _boundary_lines(letter: Letter) -> int:
 
 def _check_headers(letter: Letter, found: list[str]) -> None:
     """Compare the headers with the plan, one by one and in number. Raises SealError, Misread."""
-    planned = [
-        *letter.headers,
-        ("Date", wire_date(letter.date)),
-        ("Message-ID", letter.message_id),
-        ("MIME-Version", "1.0"),
-    ]
-    rest = [proof.field(line)[0] for line in found[len(planned) :]]
-    if len(found) < len(planned) or rest not in _MIME_HEADERS:
-        raise SealError(f"row {letter.row}: {len(found)} headers, not {len(planned)} and those of MIME")
+    planned, row = letter.headers, letter.row
+    count = len(planned)
+    own = [f"Date: {wire_date(letter.date)}", f"Message-ID: {letter.message_id}", "MIME-Version: 1.0"]
+    rest = [line.partition(":")[0] for line in found[count + 3 :]]
+    if found[count : count + 3] != own or rest not in _MIME_HEADERS:
+        raise SealError(f"row {row}: {len(found)} headers, not {count} and those of date, number and MIME")
     for (name, value), line in zip(planned, found, strict=False):
         mailboxes = letter.mailboxes.get(name.lower())
-        if mailboxes is None and line == f"{name}: {value}":
-            continue
-        read_name, raw = proof.field(line)
-        if mailboxes is not None:
-            same = proof.mailboxes(raw) == tuple([(box.name, box.address) for box in mailboxes])
+        if mailboxes is None:
+            same = proof.written_text(line) == (name, value)
         else:
-            same = proof.text(raw) == value
-        if not same or read_name != name:
-            raise SealError(f"row {letter.row}: {line[:80]!r} is not the {name} that was planned")
+            boxes = tuple([(box.name, box.address) for box in mailboxes])
+            same = proof.written_mailboxes(line) == (name, boxes)
+        if not same:
+            raise SealError(f"row {row}: {line[:80]!r} is not the {name} that was planned")
 
 
 _MIME_HEADERS = (["Content-Type"], ["Content-Type", "Content-Transfer-Encoding"])

@@ -3,7 +3,7 @@
 Jinja2 stands in this wing alone.
 """
 
-from merge.template.letter import Choice, HeaderLine, Kind, Rendered, Slotted, Template, choose
+from merge.template.letter import Choice, Head, HeaderLine, Kind, Rendered, Slotted, Template, choose
 from merge.template.reading import read_template
 from merge.template.source import CLOSE, OPEN
 
@@ -11,6 +11,7 @@ __all__ = [
     "CLOSE",
     "OPEN",
     "Choice",
+    "Head",
     "HeaderLine",
     "Kind",
     "Rendered",

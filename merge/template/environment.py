@@ -10,11 +10,13 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextvars import ContextVar
+from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from jinja2 import BaseLoader, Environment, StrictUndefined, TemplateNotFound, Undefined, nodes, pass_context
 from jinja2.exceptions import SecurityError
+from jinja2.filters import do_urlencode
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
@@ -47,8 +49,6 @@ _DROPPED = ("lipsum", "cycler", "joiner")
 _UNMARKED = {ord(OPEN): None, ord(CLOSE): None, ord("\t"): " "}
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _SMALL_NUMBER = 1_000
-_SHORT = 64
-"""Characters; the loop turns bound how many values as short as this there can be."""
 
 
 class RefusedError(ContentError):
@@ -60,14 +60,20 @@ class RefusedError(ContentError):
 
 
 class Account:
-    """What one render may still use, loop turns and characters, and the values that were put into slots."""
+    """What one render may still use, loop turns and characters, and what it made so far.
 
-    __slots__ = ("room", "slots", "turns")
+    `slots` are the values that were put aside, `texts` what stands around them, `done` both of each text
+    of the letter that is complete.
+    """
+
+    __slots__ = ("done", "room", "slots", "texts", "turns")
 
     def __init__(self) -> None:
         self.turns = MOST_TURNS
         self.room = LONGEST_TEXT
         self.slots: list[str] = []
+        self.texts: list[str] = []
+        self.done: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
 
     def charge(self, length: int) -> None:
         """Take the room of a text. Raises SecurityError when there is no more."""
@@ -143,7 +149,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """Compile a text after its loops and its growing texts were put on account."""
         if isinstance(source, str):
             text, source = source, self.parse(source, name, filename)
-            _put_on_account(source)
+            put_on_account(source)
             if self.watcher:
                 self.watcher(self, source, text, name)
         return super().compile(source, name, filename, raw, defer_init)  # type: ignore[call-overload] # as above
@@ -210,6 +216,7 @@ def environment(
         made.filters[name] = _guarded(made.filters[name], _refuse_wide_filter)
     made.filters["format"] = _guarded(made.filters["format"], _refuse_format_filter)
     made.filters["replace"] = _guarded(made.filters["replace"], _refuse_growing_filter)
+    made.filters["urlencode"] = _url_encoded
     made.filters |= {name: _gone(name, why) for name, why in _GONE.items()}
     made.filters |= {**filters.FILTERS, "default": default, "d": default, _BOUNDED: _bounded, _SIZED: _sized}
     return made
@@ -257,25 +264,29 @@ def into_slots(tokens: Sequence[str], token: Callable[[int], str]) -> Callable[[
 
     @pass_context
     def finalize(context: Context, value: object) -> str:  # noqa: ARG001 - keeps constants from being folded
-        if type(value) is not str:
-            if type(value) is int and 0 <= value < _SMALL_NUMBER:
-                return str(value)
-            value = printable(value)
-            if type(value) is Markup:
-                return value
-        elif "\r" in value:
-            value = value.replace("\r\n", "\n").replace("\r", "\n")
-        if not value:
-            return value
+        text, aside = in_body(value)
+        if not aside:
+            return text
         account = ACCOUNT.get()
-        if len(value) > _SHORT:
-            account.charge(len(value))
-        slots = account.slots
-        slots.append(value)
-        number = len(slots)
+        account.charge(len(text))
+        account.slots.append(text)
+        number = len(account.slots)
         return tokens[number] if number < len(tokens) else token(number)
 
     return finalize
+
+
+def in_body(value: object) -> tuple[str, bool]:
+    """Return a value as the text to be printed, and whether it is put aside: only this row has it.
+
+    Small numbers, as loops count them, empty texts and HTML are not.
+    """
+    if type(value) is str:
+        return (value.replace("\r\n", "\n").replace("\r", "\n") if "\r" in value else value), bool(value)
+    if type(value) is int and 0 <= value < _SMALL_NUMBER:
+        return str(value), False
+    text = printable(value)
+    return text, bool(text) and type(text) is not Markup
 
 
 class Row:
@@ -305,7 +316,8 @@ class Row:
         return len(self.__cells)
 
 
-def _put_on_account(tree: nodes.Template) -> None:
+def put_on_account(tree: nodes.Template) -> None:
+    """Let a tree's loops and its growing texts be counted while it is rendered."""
     for loop in tree.find_all(nodes.For):
         loop.iter = _filtered(_expression(loop.iter), _BOUNDED, loop)
     for assignment in tree.find_all(nodes.Assign):
@@ -390,6 +402,16 @@ def _guarded(function: Callable[..., object], guard: Callable[..., None]) -> Cal
     if hasattr(function, "jinja_pass_arg"):
         guarded.jinja_pass_arg = function.jinja_pass_arg  # type: ignore[attr-defined] # how Jinja2 marks them
     return guarded
+
+
+def _url_encoded(value: Any) -> str:  # noqa: ANN401 - texts, pairs and mappings, as Jinja2 has it
+    """Encode a value for a URL; the same cell often stands in a header and in the body."""
+    return _quoted(value) if isinstance(value, str) else do_urlencode(value)
+
+
+@lru_cache(maxsize=256)
+def _quoted(text: str) -> str:
+    return do_urlencode(text)
 
 
 def _gone(name: str, why: str) -> Callable[..., object]:

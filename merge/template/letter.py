@@ -20,14 +20,30 @@ from merge.template.source import CLOSE, OPEN, Line, Source, header_lines
 
 Kind = Literal["markdown", "html", "text", "mjml"]
 
+_SLOT = re.compile(f"{OPEN}(\\d+){CLOSE}")
+_ENDS = re.compile(f"([{OPEN}{CLOSE}])")
+
 
 class HeaderLine(NamedTuple):
-    """One rendered header; `line` is its place in the letter, `marked` shows what was rendered into it."""
+    """One header as all rows have it that take the same branches; `line` is its place in the letter.
+
+    In `form`, each value is its number in the row's values, counted from 1, between OPEN and CLOSE.
+    """
 
     name: str
-    value: str
+    form: str
     line: int
-    marked: str
+
+    def filled(self, values: Sequence[str]) -> str:
+        """Return the header's value for one row."""
+        return _SLOT.sub(lambda slot: values[int(slot[1]) - 1], self.form).strip()
+
+
+class Head(NamedTuple):
+    """The rendered header block: its lines, and the values of one row in them, by their numbers."""
+
+    lines: tuple[HeaderLine, ...]
+    values: tuple[str, ...]
 
 
 class Slotted(NamedTuple):
@@ -43,10 +59,15 @@ class Slotted(NamedTuple):
 class Rendered(NamedTuple):
     """A letter as it reads for one row, before it is set. `own_text` is the body of its own plain part."""
 
-    headers: tuple[HeaderLine, ...]
+    head: Head
     main: Slotted
     own_text: Slotted | None
     template: Template
+
+    @property
+    def headers(self) -> list[tuple[str, str, int]]:
+        """The headers as (name, value, line)."""
+        return [(line.name, line.filled(self.head.values), line.line) for line in self.head.lines]
 
     @property
     def body(self) -> str:
@@ -64,8 +85,8 @@ class Texts(Protocol):
 
     def render(
         self, variables: dict[str, object], account: Account, enter: Callable[[Part], None]
-    ) -> tuple[Iterable[tuple[str, str, int]], Slotted, Slotted | None]:
-        """Return the header lines (name, marked value, line), the body, and the own plain part.
+    ) -> tuple[Head, Slotted, Slotted | None]:
+        """Return the header block, the body, and the own plain part.
 
         `enter` is told of each part before it is rendered, so that a break can be placed.
         """
@@ -103,7 +124,7 @@ class Apart(NamedTuple):
 
     def render(
         self, variables: dict[str, object], account: Account, enter: Callable[[Part], None]
-    ) -> tuple[Iterable[tuple[str, str, int]], Slotted, Slotted | None]:
+    ) -> tuple[Head, Slotted, Slotted | None]:
         """Render the header block, then the body, then the own plain part."""
         enter(self.head)
         head, exported = self.head.render(variables)
@@ -117,7 +138,30 @@ class Apart(NamedTuple):
             account.slots = []
             enter(self.text)
             own_text = Slotted(self.text.render(variables)[0], tuple(account.slots))
-        return header_lines("".join(head)), main, own_text
+        return numbered(header_lines("".join(head))), main, own_text
+
+
+def numbered(lines: Iterable[tuple[str, str, int]]) -> Head:
+    """Make a header block of lines (name, value, line) whose values stand between OPEN and CLOSE."""
+    values: list[str] = []
+    found = []
+    for name, marked, line in lines:
+        pieces: list[str] = []
+        depth = 0
+        for piece in _ENDS.split(marked):
+            if piece == OPEN:
+                depth += 1
+                if depth == 1:
+                    values.append("")
+                    pieces.append(f"{OPEN}{len(values)}{CLOSE}")
+            elif piece == CLOSE:
+                depth -= 1
+            elif depth:
+                values[-1] += piece
+            else:
+                pieces.append(piece)
+        found.append(HeaderLine(name, "".join(pieces), line))
+    return Head(tuple(found), tuple(values))
 
 
 class Template:
@@ -198,16 +242,9 @@ class Template:
         account = Account()
         ACCOUNT.set(account)
         try:
-            lines, main, own_text = self._texts.render(self._variables(recipient), account, entered.append)
+            return Rendered(*self._texts.render(self._variables(recipient), account, entered.append), self)
         except Exception as error:
             raise _broken(entered[-1], error, recipient) from error
-        headers = tuple(
-            [
-                HeaderLine(name, marked.replace(OPEN, "").replace(CLOSE, "").strip(), line, marked)
-                for name, marked, line in lines
-            ]
-        )
-        return Rendered(headers, main, own_text, self)
 
     def filled(self, text: Slotted, *, escaped: bool) -> str:
         """Put the values in the places of their tokens."""

@@ -14,7 +14,6 @@ from merge.template.environment import LONGEST_TEXT, CampaignLoader, Sandbox
 
 _GIVEN = ("range", "dict", "namespace")
 _GROWING = (nodes.For, nodes.Include, nodes.Import, nodes.FromImport, nodes.Macro, nodes.Extends)
-_SCOPED = (nodes.Assign, nodes.AssignBlock, nodes.Block, *_GROWING)
 _SHAPING = (nodes.FilterBlock, nodes.AssignBlock, nodes.ScopedEvalContextModifier)
 _LOOKING = (
     *(nodes.Filter, nodes.Concat, nodes.Compare, nodes.Test, nodes.BinExpr, nodes.Assign),
@@ -48,13 +47,13 @@ class Part:
     def __init__(self, file: str, source: str, prepared: str, first_line: int, made: Sandbox) -> None:
         self.file = file
         self.source = source
+        self.prepared = prepared
         self.first_line = first_line
         self.environment = made
         self.tree = made.parse(prepared, file)
         self._compiled = made.from_string(prepared)
-        self._growing = any(self.tree.find_all(_GROWING))
-        self._context = None if any(self.tree.find_all(_SCOPED)) else self._compiled.new_context()
         self._globals = dict(self._compiled.globals)
+        self._growing = any(self.tree.find_all(_GROWING))
 
     @property
     def loader(self) -> CampaignLoader:
@@ -68,10 +67,8 @@ class Part:
 
         Pieces that the letter wrote itself are the same objects for every row.
         """
-        if self._context:
-            self._context.parent = {**self._globals, **variables}
-            return tuple(self._compiled.root_render_func(self._context)), {}
-        context: Context = self._compiled.new_context(variables)
+        compiled = self._compiled
+        context = Context(self.environment, {**self._globals, **variables}, compiled.name, compiled.blocks)
         if not self._growing:
             return tuple(self._compiled.root_render_func(context)), context.get_exported()
         pieces: list[str] = []

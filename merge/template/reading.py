@@ -15,10 +15,19 @@ from markupsafe import Markup
 from merge import header
 from merge.errors import LetterError, Problem, Severity
 from merge.template import scan
-from merge.template.environment import ACCOUNT, Account, environment, for_header, into_slots, printable
+from merge.template.environment import (
+    ACCOUNT,
+    WATCHER,
+    Account,
+    environment,
+    for_header,
+    into_slots,
+    printable,
+)
 from merge.template.letter import Apart, Kind, Template, Texts
 from merge.template.part import Part, borrowings, fit_for_slots, plain_spoken
 from merge.template.source import Line, Source, at, controls, marked, normal, split, tidy
+from merge.template.together import together
 from merge.template.whole import HandMade, Whole, for_whole
 
 LARGEST: Final = 2**20
@@ -42,6 +51,8 @@ _UNQUOTED = re.compile(r"<[a-zA-Z][^<>]*?\s([\w-]+)=(?=\{\{)")
 _PICTURE = re.compile(r"<img\b(?:[^>\"']|\"[^\"]*\"|'[^']*')*>", re.IGNORECASE)
 _ALT = re.compile(r"\salt\s*=", re.IGNORECASE)
 _EXTENDS = re.compile(r"\s*\{%[-+]?\s*extends\b")
+_TOKENS = 256
+"""How many tokens are kept, so that rows with the same branches get the very same objects."""
 _BOUNDARY = re.compile(r'boundary\s*=\s*"?([^";\s]+)"?', re.IGNORECASE)
 
 
@@ -214,7 +225,8 @@ class _Maker:
         prefix = f"mz{self.digest.hexdigest()[:10]}n"
         self.token = re.compile(rf"{prefix}(\d+)z")
         self._prefix = prefix
-        self._tokens: list[str] = []
+        self._tokens = [self._slot(number) for number in range(_TOKENS)]
+        self._plain: set[Part | None] = set()
         self._source, self._kind, self._folder = source, kind, folder
         self._own, self._own_name = own, own_name
 
@@ -229,7 +241,12 @@ class _Maker:
         included = self._included([head, body, *([text] if text else [])])
         if self.boundary:
             return HandMade(Apart(head, body, text, included), self.boundary, self.token)
-        return Apart(head, body, text, included)
+        apart = Apart(head, body, text, included)
+        if not self._plain.issuperset((body, text or body)) or WATCHER.get():
+            return apart
+        blanks = self._source.foreign
+        made = environment(self._folder, finalize=printable, autoescape=False, keep_blanks=blanks)
+        return together(apart, made, self._slot)
 
     def whole(self) -> Texts | None:
         """Compile a letter whose header block cannot be told from its body before it is rendered."""
@@ -246,16 +263,16 @@ class _Maker:
             return None
         trees = [part.tree, *(other.tree for other in self._included([part], quiet=True))]
         if plain_spoken(trees):
-            return self._part(name, source, line, slots) if html else part
+            part = self._part(name, source, line, slots) if html else part
+            self._plain.add(part)
+            return part
         if html and fit_for_slots(trees):
             return part
         printer = _for_markdown if self._kind == "markdown" and html else printable
         return self._part(name, source, line, printer, autoescape=html)
 
     def _slot(self, number: int) -> str:
-        while len(self._tokens) <= number:
-            self._tokens.append(f"{self._prefix}{len(self._tokens)}z")
-        return self._tokens[number]
+        return f"{self._prefix}{number}z"
 
     def _part(  # noqa: PLR0913 - a text, where it stands, and how its values are printed
         self,

@@ -7,14 +7,14 @@ and a letter that writes its own MIME parts.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from html import unescape
 from typing import NamedTuple
 
 from markupsafe import escape
 
 from merge.template.environment import Account, RefusedError, printable
-from merge.template.letter import Apart, Slotted
+from merge.template.letter import Apart, Head, Slotted, numbered
 from merge.template.part import Part
 from merge.template.source import CLOSE, OPEN, Line
 
@@ -50,18 +50,18 @@ class Whole(NamedTuple):
         variables: dict[str, object],
         account: Account,
         enter: Callable[[Part], None],
-    ) -> tuple[Iterable[tuple[str, str, int]], Slotted, Slotted | None]:
+    ) -> tuple[Head, Slotted, Slotted | None]:
         """Render the whole, then cut it at its first blank line that is not inside a value."""
         enter(self.part)
         text = "".join(self.part.render(variables)[0])
         masked = _masked(text)
         blank = _BLANK_LINE.search(masked)
         head_end, body_start = (blank.start(), blank.end()) if blank else (len(text), len(text))
-        lines = list(self._headers(text[:head_end], masked[:head_end]))
+        head = numbered(self._headers(text[:head_end], masked[:head_end]))
         body = text[body_start:]
         if self.escaped:
             body = _VALUE.sub(lambda value: str(escape(value[1])), body)
-        return lines, Slotted((_ENDS.sub("", body),), ()), None
+        return head, Slotted((_ENDS.sub("", body),), ()), None
 
     def _headers(self, head: str, masked: str) -> Iterator[tuple[str, str, int]]:
         if found := _UNSAFE.search(
@@ -105,16 +105,16 @@ class HandMade(NamedTuple):
 
     def render(
         self, variables: dict[str, object], account: Account, enter: Callable[[Part], None]
-    ) -> tuple[Iterable[tuple[str, str, int]], Slotted, Slotted | None]:
+    ) -> tuple[Head, Slotted, Slotted | None]:
         """Render, then take the body apart at its boundary."""
-        lines, main, _ = self.texts.render(variables, account, enter)
+        head, main, _ = self.texts.render(variables, account, enter)
         found = dict(_mime_parts("".join(main.pattern), self.boundary))
         if "text/html" not in found:
             raise RefusedError(f"no part with Content-Type: text/html between the lines --{self.boundary}")
         plain = found.get("text/plain", "")
         if not main.values:  # rendered without slots, so what was escaped for HTML is escaped here too
             plain = unescape(plain)
-        return lines, Slotted((found["text/html"],), main.values), Slotted((plain,), main.values)
+        return head, Slotted((found["text/html"],), main.values), Slotted((plain,), main.values)
 
 
 def for_whole(value: object) -> str:

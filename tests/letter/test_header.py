@@ -156,9 +156,9 @@ def test_the_check_refuses_header_blocks_that_are_none(block):
 )
 def test_the_check_refuses_lines_that_servers_would(content):
     with pytest.raises(proof.Misread):
-        proof.lines(content)
+        proof.lines([content])
 
 
 @pytest.mark.parametrize("length", [996, 997, 998])
 def test_the_check_allows_lines_of_998(length):
-    proof.lines(b"a\r\n" + (b"x" * length + b"\r\n") * 3)
+    proof.lines([b"a\r\n" + (b"x" * length + b"\r\n") * 3])

@@ -296,8 +296,9 @@ def test_the_check_catches_a_recipient_too_many(monkeypatch):
         "write_mailboxes",
         lambda name, boxes: f"{name}: {', '.join(a for _, a in boxes)}, evil@x.example\r\n",
     )
+    boxes = {name: (Mailbox("", found[0].address),) for name, found in LETTER.mailboxes.items()}
     with pytest.raises(SealError, match="From"):
-        seal(LETTER)
+        seal(replace(LETTER, mailboxes=boxes))
 
 
 def test_the_check_catches_a_part_too_many(monkeypatch):
