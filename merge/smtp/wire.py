@@ -156,9 +156,7 @@ class Wire:
 
     def _reach(self, family: int, kind: int, protocol: int, address: tuple[Any, ...], seconds: float) -> None:
         line = self._socket = socket.socket(family, kind, protocol)
-        self._arrived = _watching(line, read=True)
-        self._writable = _watching(line, write=True)
-        self._either = _watching(line, read=True, write=True)
+        self._watch(line)
         line.setblocking(False)
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
@@ -182,6 +180,7 @@ class Wire:
         try:
             line = security.wrap(plain)
             self._socket, self._security = line, security
+            self._watch(line)
             while True:
                 try:
                     line.do_handshake()
@@ -292,6 +291,11 @@ class Wire:
     def _certificate(self) -> dict[str, Any]:
         line = self._socket
         return (line.getpeercert() or {}) if isinstance(line, ssl.SSLSocket) else {}
+
+    def _watch(self, line: socket.socket) -> None:
+        self._arrived = _watching(line, read=True)
+        self._writable = _watching(line, write=True)
+        self._either = _watching(line, read=True, write=True)
 
     def _open(self) -> socket.socket:
         if self._socket is None:

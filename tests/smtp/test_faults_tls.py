@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import select
 import ssl
 import warnings
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import trustme
-from conduct import SECRET, collect_until_it_stops, context_of, letters, logged_in, take_all, under_tls
+from conduct import SECRET, collect_until_it_stops, context_of, good, letters, logged_in, take_all, under_tls
 from peers import LOOPBACK, Peer, Server, Told
 from script import delivery
 from sending import account, send
@@ -24,6 +25,17 @@ def test_tls_and_login(authority, trusted, security):
     serve = under_tls(context, logged_in, starttls=security == "starttls")
     with Server(serve) as server:
         wishes = account(server, host="localhost", security=security, ca_file=trusted, **SECRET)
+        assert send(letters(5), wishes).states == dict.fromkeys(range(1, 6), "sent")
+
+
+@pytest.mark.parametrize("security", ["none", "tls", "starttls"])
+def test_without_poll_as_on_windows(authority, trusted, security, monkeypatch):
+    monkeypatch.delattr(select, "poll")
+    context = context_of(authority.issue_cert("localhost", LOOPBACK))
+    serve = good() if security == "none" else under_tls(context, logged_in, starttls=security == "starttls")
+    with Server(serve) as server:
+        login = {} if security == "none" else SECRET
+        wishes = account(server, host="localhost", security=security, ca_file=trusted, **login)
         assert send(letters(5), wishes).states == dict.fromkeys(range(1, 6), "sent")
 
 
