@@ -241,10 +241,12 @@ def _dkim(sender: Sender, keys: Sequence[Key], tried: Sequence[str]) -> Iterator
     if not keys and not sender.selectors:
         service = sender.provider.title if sender.provider else "your mail server"
         needed = sender.provider is not None and sender.provider.own_bounces
+        hint = f"Switch DKIM on at {service}; if it is on, name its selector: mergepost doctor --selector NAME"
+        if sender.provider is None or sender.provider.login == "none":
+            hint += "\nIf the server cannot sign, mergepost can: [dkim] in campaign.toml, docs/signing.md"
         yield Finding(
             "warning" if needed else "note", "dkim",
-            f"no DKIM key of {sender.domain} was found under the usual selectors ({', '.join(tried)})",
-            f"Switch DKIM on at {service}; if it is on, name its selector: mergepost doctor --selector NAME",
+            f"no DKIM key of {sender.domain} was found under the usual selectors ({', '.join(tried)})", hint,
         )  # fmt: skip
     for key in keys:
         where = f"the DKIM key {key.selector}._domainkey.{sender.domain}"

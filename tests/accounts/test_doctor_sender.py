@@ -256,6 +256,12 @@ def test_a_service_with_its_own_bounces_needs_no_spf_of_ours_but_a_key():
     assert one(findings, "dmarc").grade == "ok"
 
 
+def test_who_has_a_server_that_does_not_sign_hears_of_another_way():
+    zone = {name: texts for name, texts in GOOD.items() if "_domainkey" not in name[0]}
+    assert "docs/signing.md" in one(found(OWN, zone), "dkim").hint
+    assert "docs/signing.md" not in one(found(SERVICE, zone), "dkim").hint
+
+
 def test_a_wildcard_is_no_key():
     records = {**GOOD, ("default._domainkey.club.example", "TXT"): txt("v=spf1 -all")}
     assert one(found(WORKSPACE, records), "dkim").grade == "ok"
