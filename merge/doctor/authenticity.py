@@ -241,7 +241,9 @@ def _dkim(sender: Sender, keys: Sequence[Key], tried: Sequence[str]) -> Iterator
     if not keys and not sender.selectors:
         service = sender.provider.title if sender.provider else "your mail server"
         needed = sender.provider is not None and sender.provider.own_bounces
-        hint = f"Switch DKIM on at {service}; if it is on, name its selector: mergepost doctor --selector NAME"
+        hint = (
+            f"Switch DKIM on at {service}; if it is on, name its selector: mergepost doctor --selector NAME"
+        )
         if sender.provider is None or sender.provider.login == "none":
             hint += "\nIf the server cannot sign, mergepost can: [dkim] in campaign.toml, docs/signing.md"
         yield Finding(
