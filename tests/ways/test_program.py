@@ -145,10 +145,10 @@ def test_a_clear_end_between_starts_the_count_anew(program, tmp_path):
 
 
 def test_a_program_that_hangs_is_killed_with_its_children(program, tmp_path):
-    way = program("sleep 60 & echo $! > child; echo still here; wait", deadline=0.5)
+    way = program("sleep 60 & echo $! > child; echo still here; wait", deadline=2.0)
     began = time.monotonic()
     outcome = hand(way, delivery(2))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert outcome.state is U
     assert "not done in time" in outcome.reply
     assert "still here" in outcome.reply
@@ -171,7 +171,7 @@ def test_a_child_that_keeps_the_output_open_is_not_waited_for(program, tmp_path)
     way = program("cat > /dev/null; sleep 30 & echo $! > child; exit 0")
     began = time.monotonic()
     assert hand(way, delivery(2)).state is S
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
 
 

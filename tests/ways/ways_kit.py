@@ -330,7 +330,7 @@ class _Handler(BaseHTTPRequestHandler):
         for message in messages:
             self.desk.take(message)
         with suppress(OSError):
-            for _ in range(600):
+            for _ in range(1200):
                 self.wfile.write(b"H")
                 time.sleep(0.05)
                 if self.desk.held.is_set():
@@ -340,7 +340,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _silent(self, messages: list[Any]) -> None:
         for message in messages:
             self.desk.take(message)
-        self.desk.held.wait(30)
+        self.desk.held.wait(60)
         self._cut()
 
     def _short(self, messages: list[Any]) -> None:
@@ -483,7 +483,7 @@ def session(
 ) -> ApiSession:
     more.setdefault("before_commits", lambda _: None)
     more.setdefault("schedule", (0.01, 0.01, 0.01))
-    more.setdefault("deadlines", Deadlines(connect=2.0, call=5.0))
+    more.setdefault("deadlines", Deadlines(connect=20.0, call=60.0))
     ca_file = more.pop("ca_file", "")
     base = more.pop("base", desk.base)
     key = more.pop("key", KEY)
