@@ -22,6 +22,7 @@ SAMPLED_ROWS = 200
 _ADDRESS = re.compile(r"[^\s@,;<>()\"]+@[^\s@,;<>()\"]+\.[^\s@,;<>()\".]{2,}")
 _LONGEST_LOOK = 400
 """How much of a cell is searched for an address: the time for it grows with the square."""
+_LONGEST_NAME = 100
 _PARTLY = re.compile(r"(?:^|_)e?_?mails?(?:_|\d*$)|courriel|correo|e_?post|e_?mail_?adr|メール|邮箱|이메일")
 _UNSEEN = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]")
 
@@ -227,7 +228,7 @@ def _share(sample: list[list[str]], place: int) -> float:
 
 @lru_cache(maxsize=1024)
 def _looks_like_address(cell: str) -> bool:
-    return bool(_ADDRESS.search(cell[:_LONGEST_LOOK]))
+    return "@" in cell and bool(_ADDRESS.search(cell[:_LONGEST_LOOK]))
 
 
 def _remarks(  # noqa: PLR0913, PLR0917 - all that a header row can be remarked upon for
@@ -273,5 +274,7 @@ def is_address(cell: str) -> bool:
 
 def is_address_name(cell: str, wanted: str) -> bool:
     """Whether a cell reads like the name of the address column, or like the one that is wanted."""
+    if len(cell) > max(_LONGEST_NAME, len(wanted)):
+        return False
     short = short_name(cell)
     return short == short_name(wanted) if wanted else short in ADDRESS_NAMES

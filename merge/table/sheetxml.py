@@ -192,9 +192,10 @@ class _Tags:
 
 
 class _Area:
-    """How far the cells of a sheet reach, counted from 1; unless `exact`, rows may be ten times too many.
+    """How far the cells of a sheet reach, counted from 1; unless `exact`, rows may be too many.
 
-    To learn the position of every cell takes several times as long as to see that each lies within a box.
+    To learn the position of every cell takes several times as long as to see that each lies within a box
+    that is small enough.
     """
 
     def __init__(self, *, exact: bool) -> None:
@@ -242,8 +243,8 @@ class _Area:
             self.columns = max(self.columns, column)
 
     def _draw_box(self) -> None:
-        digits = len(str(self.rows))
-        fits = self.columns <= _ONE_LETTER and 10**digits * self.columns <= MOST_CELLS
+        digits = len(str(MOST_CELLS // self.columns)) - 1
+        fits = self.columns <= _ONE_LETTER and self.rows < 10**digits
         self._box_digits = digits if fits and not self._exact else 0
 
 
