@@ -57,7 +57,6 @@ class Enrolment:
         self._ahead: dict[str, _Known] = {}
         self._read_to: tuple[int, int] | None = (-1, -1)
         self._used = 0
-        self._strayed = False  # a row was met that was not read ahead: it may be among those still to be read
         self._fresh: dict[tuple[str, int], tuple[object, ...]] = {}
 
     def __enter__(self) -> Self:
@@ -169,9 +168,9 @@ class Enrolment:
             self._ahead.clear()
         found = self._database.page(statements.AHEAD, (self._edition, *self._read_to, _AT_ONCE))
         self._read_to = (found[-1][1], found[-1][8]) if len(found) == _AT_ONCE else None
-        self._ahead.update(
-            (row[0], row[1:]) for row in found if not self._strayed or not self._is_marked(row[8])
-        )
+        # What was met in this pass may have moved to where it is read again.
+        marks = self._seen
+        self._ahead.update((row[0], row[1:]) for row in found if not marks[row[8]])
 
     def _look_up(self, row: int, key: str, copy: int) -> _Known | None:
         """Return what is known of a row that was not read ahead."""
@@ -179,7 +178,6 @@ class Enrolment:
         again = (key, copy) in self._fresh
         if not again and (known := self._database.one(statements.ENROLLED, (self._edition, key, copy))):
             again = self._is_marked(known[7])
-            self._strayed = True
         if again:
             raise ValueError(f"row {row} has a key that was enrolled before in this pass")
         return known
