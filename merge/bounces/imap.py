@@ -33,6 +33,8 @@ _COMMAND_SECONDS = 180.0
 _LONGEST_LINE = 8 * 2**20
 _LONGEST_LITERAL = 2 * LARGEST
 _MOST_BYTES = 32 * 2**20
+_LONGEST_WORDS = 4_000
+_SHOWN = 300
 _HEADS_AT_ONCE = 200
 _MAILS_AT_ONCE = 16
 _HEAD = (
@@ -134,7 +136,7 @@ class Imap:
     ) -> None:
         self._settings = settings
         self._since = since
-        self._secret = ""
+        self._spoken: set[str] = set()
         try:
             self._line = _connected(settings, clock)
             try:
@@ -187,19 +189,20 @@ class Imap:
         user = self._settings.user
         if not user:
             return
-        self._secret = secret()
+        password = secret()
+        both = f"\0{user}\0{password}"
+        bearer = f"user={user}\x01auth=Bearer {password}\x01\x01"
+        self._spoken = {password, *(b64encode(text.encode()).decode() for text in (password, both, bearer))}
         self._line.begin()
         words = self._line.capabilities
         if oauth:
-            bearer = f"user={user}\x01auth=Bearer {self._secret}\x01\x01".encode()
-            self._line.authenticate("XOAUTH2", lambda said: b"" if said else bearer)
+            self._line.authenticate("XOAUTH2", lambda said: b"" if said else bearer.encode())
         elif "AUTH=PLAIN" in words:
-            both = f"\0{user}\0{self._secret}".encode()
-            self._line.authenticate("PLAIN", lambda _: both)
+            self._line.authenticate("PLAIN", lambda _: both.encode())
         elif "LOGINDISABLED" in words:
             raise imaplib.IMAP4.error("the server takes no password here")
         else:
-            self._line.login(user, self._secret)
+            self._line.login(user, password)
 
     def _open_folder(self) -> None:
         self._line.begin()
@@ -263,8 +266,9 @@ class Imap:
 
     def _explained(self, error: Exception) -> CarrierError:
         words = _words([str(error)])
-        for secret in {self._secret, b64encode(self._secret.encode()).decode()} - {""}:
-            words = words.replace(secret, "(hidden)")
+        for spoken in sorted(self._spoken - {""}, key=len, reverse=True):
+            words = words.replace(spoken, "(hidden)").replace(_words([spoken]), "(hidden)")
+        words = plain(words, _SHOWN)
         settings = self._settings
         hint = ""
         if "AUTH" in words.upper() or "LOGIN" in words.upper():
@@ -310,4 +314,4 @@ def _words(said: list[Any]) -> str:
     texts = [
         item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in said if item
     ]
-    return plain(" ".join(" ".join(texts).split()), 300) or "no reason given"
+    return plain(" ".join(" ".join(texts).split()), _LONGEST_WORDS) or "no reason given"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_bounces_corpus import samples
 from whole_kit import here
 
-from merge.bounces.mail import LARGEST
+from merge.bounces.mail import LARGEST, open_mail, own_words
 from merge.bounces.mailbox import Maildir, Mbox
 from merge.bounces.sighting import sighting, worth_a_look
 from merge.errors import ConfigError
@@ -86,6 +86,11 @@ def test_a_hostile_mail_takes_a_moment_and_no_more(name):
     assert not seen.ids
     assert not seen.gone
     assert len(seen.failures) <= 1_000
+
+
+def test_no_endless_line_reaches_the_patterns_that_look_for_addresses():
+    mail = DAEMON + b"\ndid not reach the following recipient(s):\n\n" + b"a" * LARGEST
+    assert max(map(len, own_words(open_mail(mail)).split("\n"))) == 500
 
 
 def test_many_hostile_mails_end_in_words(tmp_path):

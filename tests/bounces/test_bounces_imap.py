@@ -134,6 +134,22 @@ def test_a_wrong_password_is_tried_once_and_never_shown(filled):
     assert secret not in str(refused.value) + refused.value.hint
 
 
+@pytest.mark.parametrize("mechanism", ["PLAIN", "XOAUTH2", "LOGIN"])
+def test_a_server_that_says_a_password_aloud_is_not_quoted(mechanism):
+    whole = {"PLAIN": "\0ada\0planted-1", "XOAUTH2": "user=ada\x01auth=Bearer planted-1\x01\x01"}
+    spoken = base64.b64encode(whole.get(mechanism, "planted-1").encode())
+    answer = b"TAG NO wrong: planted-1 " + spoken + b"\r\n"
+    offers = b"* CAPABILITY IMAP4rev1 " + (b"AUTH=" + mechanism.encode() if mechanism != "LOGIN" else b"")
+    with hostile({"CAPABILITY": offers + b"\r\nTAG OK done\r\n", mechanism: answer, "AUTH": answer}) as (
+        port,
+        _,
+    ):
+        about = ImapSettings("127.0.0.1", port, "none", "ada", None)
+        with pytest.raises(CarrierError, match="wrong: \\(hidden\\) \\(hidden\\)") as refused:
+            Imap(about, lambda: "planted-1", WallClock(), oauth=mechanism == "XOAUTH2")
+    assert "planted" not in str(refused.value)
+
+
 def test_an_unknown_certificate_or_another_name_is_refused(filled, tmp_path):
     other = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(other)
