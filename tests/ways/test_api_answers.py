@@ -447,6 +447,21 @@ def test_it_comes_back(vendor):
     assert commits == [1]  # nothing was on record before there was a connection
 
 
+def test_an_idle_line_that_was_closed_meanwhile_costs_no_row(desks, vendor):
+    """With a slow pace the server may close the kept line between two letters; the next takes a new one."""
+    desk = desks(vendor, fates=lambda *_: "accept and leave")
+    way = session(desk)
+    for row in range(2, 6):
+        way.offer(delivery(row))
+        outcomes: list[Any] = []
+        while not outcomes:
+            outcomes += way.collect(0.1)
+        assert [outcome.state for outcome in outcomes] == [S]
+        time.sleep(0.2)
+    way.close()
+    assert len(desk.accepted) == 4
+
+
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
     return trustme.CA()

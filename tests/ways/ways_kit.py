@@ -225,6 +225,11 @@ class _Handler(BaseHTTPRequestHandler):
             ],
         }
 
+    def _accept_and_leave(self, messages: list[Any]) -> None:
+        """Answer, and close the line without having said so, as a server does with an idle one."""
+        self._accept(messages)
+        self._cut()
+
     def _lost_before(self, _: list[Any]) -> None:
         self._cut()
 
