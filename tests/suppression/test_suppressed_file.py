@@ -153,6 +153,19 @@ def test_a_change_that_leaves_time_and_size_is_seen_while_the_file_is_young(tmp_
     assert listed.reason("bob@x.org")
 
 
+def test_a_clock_too_coarse_to_tell_two_changes_apart_hides_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "suppressed.csv"
+    path.write_text("ann@x.org\n")
+    as_it_was = path.stat()
+    listed = Suppression(path)
+    monkeypatch.setattr(Path, "stat", lambda _: as_it_was)
+    assert listed.reason("ann@x.org")
+    path.write_text("bob@x.org\n")
+    assert listed.reason("bob@x.org")
+
+
 def test_an_old_file_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "suppressed.csv"
     path.write_text("ann@x.org\n")
