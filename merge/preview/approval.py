@@ -31,6 +31,13 @@ _POLICY = "; ".join(
     ]
 )
 _LETTER_POLICY = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+_INKED = "<style>html{-webkit-print-color-adjust:exact;print-color-adjust:exact}</style>"
+"""Lets a letter keep its backgrounds on paper: without them white words would be lost."""
+
+_UNDER_HEAD, _PAGE, _SMALL = 700, 900, 0.5
+"""CSS pixels of a printed page, below the head of a letter and in all; and how small a letter may become to
+stand below its head, before it gets the next page for itself."""
+
 _DOCTYPE = re.compile(r"\s*<!doctype[^>]*>", re.IGNORECASE)
 _TALL = re.compile(r"<(?:img|hr|tr|h[1-6])\b", re.IGNORECASE)
 _BLOCKS = re.compile(r"<(?:p|li|br|div|blockquote|pre)\b", re.IGNORECASE)
@@ -179,10 +186,14 @@ def _letter(letter: Letter, weight: int) -> Iterator[str]:
         yield f'<dt>Attached</dt><dd dir="auto">{names}</dd>'
     yield f"<dt>Size</dt><dd>{size(weight)}</dd></dl>\n"
     if html is not None:
+        height = _height(html)
+        on_paper = min(1, _UNDER_HEAD / height)
+        on_paper = on_paper if on_paper > _SMALL else _PAGE / height
         source = escape(_with_policy(framed(html, letter.attachments)), quote=True)
         yield (
-            f'<iframe sandbox="" referrerpolicy="no-referrer" loading="lazy" height="{_height(html)}" '
-            f'title="Letter of row {letter.row}" srcdoc="{source}"></iframe>\n'
+            f'<div class="sheet" style="--tall: {height}; --on-paper: {on_paper:.2f}">'
+            f'<iframe sandbox="" referrerpolicy="no-referrer" loading="lazy" height="{height}" '
+            f'title="Letter of row {letter.row}" srcdoc="{source}"></iframe></div>\n'
         )
     if letter.text is not None:
         text = f'<pre dir="auto">{escape(letter.text)}</pre>'
@@ -190,10 +201,10 @@ def _letter(letter: Letter, weight: int) -> Iterator[str]:
 
 
 def _with_policy(html: str) -> str:
-    """Put the policy before anything that could load; a doctype stays first."""
+    """Put the policy, and how it is printed, before anything that could load; a doctype stays first."""
     doctype = _DOCTYPE.match(html)
     at = doctype.end() if doctype else 0
-    return f"{html[:at]}{_LETTER_POLICY}{html[at:]}"
+    return f"{html[:at]}{_LETTER_POLICY}{_INKED}{html[at:]}"
 
 
 def _height(html: str) -> int:

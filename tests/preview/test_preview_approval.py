@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import email
 import mailbox
 import re
@@ -166,3 +167,17 @@ def test_eml_and_mbox_hold_the_same_letters(tmp_path):
     assert [message["To"] for message in files] == [message["To"] for message in stored]
     assert len(files) == 5
     assert b"\n>From here on" in (tmp_path / "all.mbox").read_bytes()
+
+
+@pytest.mark.parametrize(("lines", "each"), [(1, 1), (17, 1), (28, 2), (90, 2)])
+def test_on_paper_each_letter_has_pages_of_its_own_in_its_colours(tmp_path, out, chromium, lines, each):
+    letter = LETTER.replace(
+        "{% if", "A paragraph that takes one line of the letter.\n\n" * lines + "{% if", 1
+    )
+    page, _ = export(campaign(tmp_path / "c", letter), out)
+    chromium.get(out.as_uri())
+    chromium.until("document.readyState === 'complete'")
+    paper = chromium.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})["data"]
+    pages = len(re.findall(rb"/Type\s*/Page\b", base64.b64decode(paper)))
+    assert pages == 1 + each * len(articles(page))
+    assert page.count("print-color-adjust:exact") >= len(articles(page))
