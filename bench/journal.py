@@ -123,6 +123,10 @@ def cost_of_rows(folder: Path, rows: int) -> None:
         journal.counts(), journal.uncertain(), journal.next_due()
     with lap("enrol them again, nothing changed"):
         enrol(journal, rows)
+    with lap("which rows are still to be sent"):
+        assert sum(journal.to_do()) == rows - 1
+    with lap("rows that need a look"):
+        assert sum(1 for _ in journal.troubles()) == 1
     with lap("where 100,000 of them stand"):
         for _ in zip(range(100_000), letters(journal, rows), strict=False):
             pass

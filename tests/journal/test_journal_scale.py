@@ -7,12 +7,14 @@ import time
 import tracemalloc
 from collections import deque
 from pathlib import Path
+from typing import Any
 
 import pytest
 from journal_kit import bring, delivery
 
 from merge.clock import WallClock
 from merge.journal import Journal, statements
+from merge.journal.database import Database
 from merge.model import State
 
 ROWS = 30_000
@@ -57,6 +59,13 @@ def enrol_all(journal: Journal) -> None:
         "ENROLLED",
         "COPIES",
         "SENT_WITH",
+        "AHEAD",
+        "LAST_NUMBER",
+        "LAST_ROW",
+        "MAILED",
+        "SKIPPED",
+        "TO_DO",
+        "TROUBLES",
     ],
 )
 def test_no_question_walks_through_the_whole_table(path: Path, statement: str) -> None:
@@ -98,3 +107,19 @@ def test_a_second_pass_needs_a_byte_a_row(path: Path) -> None:
         finally:
             tracemalloc.stop()
     assert peak < 2 * ROWS + 400_000  # a list of the keys alone would take some millions
+
+
+def test_a_list_as_it_was_costs_no_question_a_row(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    for name in ("one", "run", "page"):
+        plain = getattr(Database, name)
+
+        def ask(self: Database, sql: str, values: Any = (), plain: Any = plain) -> Any:
+            asked.append(sql)
+            return plain(self, sql, values)
+
+        monkeypatch.setattr(Database, name, ask)
+    with Journal.open(path, edition="1", clock=WallClock()) as journal:
+        asked.clear()
+        enrol_all(journal)
+    assert len(asked) < ROWS / 100
