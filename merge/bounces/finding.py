@@ -25,7 +25,8 @@ class Finding:
     `sorts` counts the mails by what they are. `fresh` are reports that are not on record yet, `known` counts
     those that are. `strangers` counts reports about no letter of this campaign, `delayed` are letters that
     are late, but not lost. `gone` are addresses that unsubscribed by mail and that this campaign does not
-    know, with the time. `names` are the mails that were understood, as the mailbox calls them.
+    know, with the time. `names` are the mails that were understood, as the mailbox calls them, each with the
+    reports that are in it.
     """
 
     place: str
@@ -35,7 +36,7 @@ class Finding:
     strangers: int = 0
     delayed: list[Match] = field(default_factory=list)
     gone: dict[str, float] = field(default_factory=dict)
-    names: list[str] = field(default_factory=list)
+    names: dict[str, set[str]] = field(default_factory=dict)
 
     @property
     def read(self) -> int:
@@ -88,14 +89,13 @@ def find(letterbox: Letterbox, bounces: Bounces | None, tokens: Tokens | None, n
     Memory stays flat for ordinary mails. Raises CarrierError, JournalError.
     """
     finding = Finding(letterbox.place)
-    batch: list[Sighting] = []
+    batch: list[tuple[str, Sighting]] = []
     seen_before: set[str] = set()
     for name, raw in letterbox.mails():
         seen = sighting(raw, tokens)
         finding.sorts[seen.sort] += 1
         if seen.sort in ("bounce", "complaint", "delayed", "unsubscribed"):
-            finding.names.append(name)
-            batch.append(seen)
+            batch.append((name, seen))
         if len(batch) >= _AT_ONCE:
             _take_in(finding, batch, bounces, now, seen_before)
             batch = []
@@ -104,15 +104,22 @@ def find(letterbox: Letterbox, bounces: Bounces | None, tokens: Tokens | None, n
 
 
 def _take_in(
-    finding: Finding, batch: list[Sighting], bounces: Bounces | None, now: float, seen_before: set[str]
+    finding: Finding,
+    batch: list[tuple[str, Sighting]],
+    bounces: Bounces | None,
+    now: float,
+    seen_before: set[str],
 ) -> None:
+    finding.names |= {name: set() for name, _ in batch}
     if bounces is None:
-        for seen in batch:
+        for _, seen in batch:
             finding.gone |= dict.fromkeys(seen.gone, min(seen.time or now, now))
-        finding.strangers += sum(seen.sort != "unsubscribed" for seen in batch)
+        finding.strangers += sum(seen.sort != "unsubscribed" for _, seen in batch)
         return
     matches: list[Match] = []
-    for seen, found in matched(batch, bounces, now):
+    told = matched([seen for _, seen in batch], bounces, now)
+    for (name, _), (seen, found) in zip(batch, told, strict=True):
+        finding.names[name] = {match.report for match in found}
         if seen.sort == "delayed":
             finding.delayed += found
         else:

@@ -80,7 +80,7 @@ def settle(
     recorded = _record(journal, finding.noted)
     person.show(finding)
     unasked: list[str] = []
-    refused = False
+    left: set[str] = set()
     for proven, matches in ((True, finding.dead), (False, finding.unproven)):
         if not matches:
             continue
@@ -91,15 +91,14 @@ def settle(
         elif answer is None and proven:
             unasked.append(f"--confirm {len({match.recipient for match in matches})}")
         else:
-            refused = True
+            left |= {match.report for match in matches}
     if unasked:
         raise UsageError(
             f"suppressing addresses needs a confirmation: pass {' '.join(unasked)} (the number in the plan)",
             hint="they are not suppressed, and will be shown again",
         )
-    if not refused:
-        letterbox.done(finding.names)
-    return Visit(finding, tuple(suppressed), recorded, refused)
+    letterbox.done([name for name, reports in finding.names.items() if not reports & left])
+    return Visit(finding, tuple(suppressed), recorded, bool(left))
 
 
 def _suppress(

@@ -94,6 +94,18 @@ def test_the_command_reads_it_and_marks_nothing(filled, tmp_path):
     assert len(seen) == 2
 
 
+def test_what_was_not_confirmed_is_not_put_away(filled, tmp_path):
+    campaign = sent(tmp_path / "c", [ADA, BOB])
+    (filled.mails / "cur" / "forged").write_bytes(dsn(BOB, returned=b"Subject: x\n\n"))
+    toml = campaign / "campaign.toml"
+    table = f'imap = "localhost"\nport = {filled.secure}\nuser = "{USER}"\nca_file = "{filled.ca_file}"\n'
+    toml.write_text(f'{toml.read_text()}[bounces]\n{table}password = {{env = "BOX"}}\nmark_seen = true\n')
+    said = here("bounces", "--confirm", "1", cwd=campaign, env={"BOX": PASSWORD})
+    assert (said.code, "will be shown again" in said.err) == (0, True)
+    assert len([name for name in files(filled) if "S" in name.partition(":2,")[2]]) == 2
+    assert not [path for path in filled.mails.rglob("forged*") if "S" in path.name]
+
+
 def test_what_was_understood_is_moved_when_asked(filled):
     with contextlib.closing(opened(filled)) as box:
         box._line.create("Done")  # the person makes the folder, once

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from email import message_from_bytes, policy
 from pathlib import Path
 from urllib.parse import unquote
@@ -93,6 +94,13 @@ def test_a_secret_that_could_be_guessed_is_refused_without_being_shown(secret):
     with pytest.raises(ConfigError, match="could be guessed") as refused:
         Tokens(secret)
     assert "short " not in str(refused.value)
+
+
+def test_a_missing_library_is_named_with_the_command_that_brings_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "itsdangerous", None)
+    with pytest.raises(ConfigError, match="not installed") as refused:
+        Tokens(SECRET)
+    assert 'pip install "mergepost[unsubscribe]"' in refused.value.hint
 
 
 @pytest.mark.parametrize("shown", ["Unsubscribe: {{ unsubscribe_url }}\n", ""])
