@@ -238,6 +238,7 @@ def session(  # noqa: PLR0913 - all but three are named
             tell=tell,
             before_commit=journal.committing,
             before_commits=journal.committing_all,
+            veto=veto,
         )
     return Session(
         target(way, secret(way, clock, ask)),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from merge.account import AccountSettings
-from merge.carrier import Carrier
+from merge.carrier import Carrier, Veto, nothing_against
 from merge.clock import Clock
 from merge.errors import ConfigError
 from merge.model import Delivery
@@ -43,10 +43,11 @@ def carrier(  # noqa: PLR0913 - the account, its key, and who hears of what
     tell: Callable[[str], None],
     before_commit: Callable[[Delivery], None] | None = None,
     before_commits: Callable[[Sequence[Delivery]], None] | None = None,
+    veto: Veto = nothing_against,
 ) -> Carrier:
     """Return the carrier of an account of any kind but "smtp".
 
-    The hooks are those of a carrier (merge.carrier). Raises ConfigError or CarrierError where a program or a
+    The hooks are those of a carrier (merge.carrier); only a web API needs the `veto`.
     folder cannot be used.
     """
     if way.kind == "api":
@@ -59,6 +60,7 @@ def carrier(  # noqa: PLR0913 - the account, its key, and who hears of what
             tell=tell,
             before_commit=before_commit,
             before_commits=before_commits,
+            veto=veto,
         )
     if way.kind == "program":
         return Program(way.command, before_commit)

@@ -14,6 +14,7 @@ from typing import Protocol
 from merge.api.call import Call, Calls, Deadlines, Stage
 from merge.api.meaning import Answer, Reading, Run, in_doubt, outcome
 from merge.api.parts import Parts, Unsayable, parts_of
+from merge.carrier import Veto, nothing_against
 from merge.clock import Clock
 from merge.errors import CarrierError, ConfigError
 from merge.model import Delivery, Outcome, State
@@ -121,7 +122,8 @@ class ApiSession:
 
     The first call goes alone; when it was answered well, `window` of them are in the air. `before_commits` is
     called with all deliveries that are about to be committed together, `before_commit` with each; one of the
-    two is enough. `tell` gets a line for the person, safe to print, when something has to be waited for.
+    two is enough. `veto` is asked about each delivery just before its call begins. `tell` gets a line for the
+    person, safe to print, when something has to be waited for.
     """
 
     def __init__(  # noqa: PLR0913 - each is a collaborator, named by the caller
@@ -135,6 +137,7 @@ class ApiSession:
         tell: Callable[[str], None] = lambda _: None,
         deadlines: Deadlines | None = None,
         schedule: Sequence[float] = SCHEDULE,
+        veto: Veto = nothing_against,
     ) -> None:
         self._account = account
         self._vendor = vendor
@@ -143,6 +146,7 @@ class ApiSession:
         self._before_commits = before_commits
         self._tell = tell
         self._deadlines = deadlines
+        self._veto = veto
         self._per_call = max(1, min(account.per_call, vendor.per_call))
         self._again = Again(clock, self._announce, schedule)
         self._throttle = Throttle()
@@ -221,6 +225,8 @@ class ApiSession:
                 return ()
             if not stopping and self._closed is None and not self._launched():
                 return ()
+            if self._known:
+                continue
             left = until - self._clock.monotonic()
             if self._flights:
                 if left <= 0 and self.room:
@@ -256,11 +262,21 @@ class ApiSession:
             if self._throttle.wait(now):
                 return True
             calls = self._opened()
+            self._skip()
+            if self._known or not self._waiting:
+                return True
             letters = self._next_letters()
             body = self._vendor.request([letter.body for letter in letters])
             self._throttle.offered(now)
             self._flights[calls.start(self._vendor.path, body)] = _Flight(letters)
         return True
+
+    def _skip(self) -> None:
+        """Take out what must not go after all, before the recipients are named to anybody."""
+        for letter in list(self._waiting):
+            if reason := self._veto(letter.delivery):
+                self._waiting.remove(letter)
+                self._known.append(outcome(letter.delivery, State.SKIPPED, reason))
 
     def _next_letters(self) -> tuple[_Letter, ...]:
         """Take what goes into the next call: as many as it can carry."""

@@ -307,6 +307,39 @@ def test_the_pace_holds_while_several_calls_are_in_the_air(desks, vendor, tmp_pa
     assert all(later - earlier > 0.7 for earlier, later in zip(times, times[10:], strict=False))
 
 
+def test_who_says_no_while_the_run_pauses_is_not_mailed(desks, vendor, tmp_path):
+    """The second call is put off; before it is made again, one of its people unsubscribes."""
+    path = tmp_path / "journal.db"
+    gone: set[str] = set()
+
+    def fates(number: int, _: list[str]) -> str:
+        if number == 1:
+            gone.add("r3@people.example")
+            return "429"
+        return "accept"
+
+    desk = desks(vendor, fates=fates)
+
+    def way(journal: Journal) -> ApiSession:
+        return session(
+            desk,
+            window=1,
+            per_call=1,
+            before_commits=journal.committing_all,
+            veto=lambda one: "unsubscribed" if one.key in gone else "",
+        )
+
+    assert send(path, desk.base, vendor, range(2, 6), way=way).stopped is None
+    found = {record.row: record for record in records(path)}
+    assert [found[row].state for row in range(2, 6)] == [
+        State.SENT, State.SKIPPED, State.SENT, State.SENT,
+    ]  # fmt: skip
+    assert found[3].reason == "unsubscribed"
+    assert "r3@people.example" not in {recipient for _, recipient in accepted(desk)}
+    asked = [desk.identity(message)[1][0] for body in desk.bodies for message in desk.messages(body)]
+    assert asked.count("r3@people.example") == 1
+
+
 def test_a_refused_key_leaves_every_row_as_it_was(desks, vendor, tmp_path):
     path = tmp_path / "journal.db"
     desk = desks(vendor)
