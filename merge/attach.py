@@ -36,6 +36,14 @@ _MORE_TYPES = {
     ".epub": "application/epub+zip",
     ".m4a": "audio/mp4",
 }
+_OWN = re.compile(
+    r"(?:campaign|accounts)\.toml|(?:journal|ledger)\.db.*|(?:results|suppressed)\.csv"
+    r"|(?:people|mailmerge_database)\..*"
+)
+"""The campaign's own files: they tell of everybody, so no cell can choose one of them."""
+
+_PRIVATE_KEY = b"PRIVATE KEY-----"
+_KEY_WITHIN = 65_536
 _METHOD = re.compile(rb"^METHOD:([A-Za-z]+)\r?$", re.MULTILINE)
 
 
@@ -70,6 +78,8 @@ class Shelf:
             return known[2]
         real = self._real(path, literal)
         identity, content = _read(path, real)
+        if content.find(_PRIVATE_KEY, 0, _KEY_WITHIN) >= 0:
+            raise AttachmentError(f"{path} holds a private key, which is for nobody else")
         file = File(Path(path).name, media_type(path, content), content, hashlib.sha256(content).hexdigest())
         if old := self._kept.pop((path, literal), None):
             self._used -= len(old[2].content)
@@ -108,6 +118,12 @@ class Shelf:
             raise AttachmentError(
                 f"{path} leads out of {named or 'the campaign folder'}",
                 hint="a cell can only choose a file inside it",
+            )
+        own = Path(real).parent == Path(self._folder) and _OWN.fullmatch(Path(real).name.lower())
+        if named != path and own:
+            raise AttachmentError(
+                f"{path} is a file of the campaign itself, which a cell cannot choose",
+                hint="keep what people get in a folder of its own: Attach: attachments/{{ ... }}",
             )
         return real
 

@@ -195,9 +195,16 @@ class Composer:
         )
         if self._unsubscribe:
             refuse_spoiled(_joined(body.text) or _joined(body.html) or "")
-        images = [(content_id, self._shelf.file(path, path)) for path, content_id in body.images]
+        images = [(content_id, self._picture(rendered.template, path)) for path, content_id in body.images]
         digest = _digest(headers, taken.bcc, preheader, rendered, body, (*taken.files, *images))
         return _Plan(headers, mailboxes, taken.bcc, taken.files, images, body, subject, digest)
+
+    def _picture(self, template: Template, path: str) -> File:
+        """Read a picture that the HTML shows. What the letter does not say itself, a cell may have said."""
+        file = self._shelf.file(path, path if path in template.source else "")
+        if not file.media_type.startswith("image/"):
+            raise AttachmentError(f"{path} is no picture")
+        return file
 
     def _typesetter(self, template: Template) -> Typesetter:
         found = self._typesetters.get(template.content_hash)

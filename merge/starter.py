@@ -15,7 +15,7 @@ FIRST_LETTER = "announcement"
 STARTER_ADDRESS = "you@example.org"
 """The sender of a campaign that nobody has touched yet."""
 
-_IGNORED = "# personal data: not for a repository\njournal.db*\nresults.csv\nsandbox/\n"
+_IGNORED = "# personal data and keys: not for a repository\njournal.db*\nresults.csv\nsandbox/\n*.pem\n"
 _CAMPAIGN = """\
 list = "{list}"
 letter = "{letter}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from html.parser import HTMLParser
+from pathlib import Path
 
 import judge
 import pytest
@@ -305,6 +306,68 @@ def test_files_that_are_not_the_letters_to_send(desk, line, cell, words):
     assert words in problem.message
     assert problem.kind in ("attachment", "letter")
     assert problem.line == (2 if "\n" in line else 1)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("campaign.toml", "journal.db", "journal.db-wal", "results.csv", "suppressed.csv", "people.csv"),
+        *("people.xlsx", "./people.csv", "sub/../journal.db", "People.CSV"),
+    ],
+)
+def test_a_cell_cannot_choose_a_file_that_tells_of_everybody(desk, name):
+    desk.write("sub/x.txt", b"x")
+    desk.write(Path(name).name, b"everybody")
+    cells = {"name": "Z", "f": name}
+    problem = only_problem(desk.examine(f"Attach: {{{{ f }}}}\n{PLAIN}", cells))
+    assert "is a file of the campaign itself" in problem.message
+    assert desk.letter(f"Attach: {Path(name).name}\n{PLAIN}", {"name": "Z"}).attachments
+
+
+@pytest.mark.parametrize("line", ["Attach: {{ f }}", "Attach: dkim.pem", "Attach: ./{{ f }}"])
+@pytest.mark.parametrize("kind", ["PRIVATE KEY", "RSA PRIVATE KEY", "OPENSSH PRIVATE KEY"])
+def test_a_private_key_is_never_sent(desk, line, kind):
+    desk.write("dkim.pem", f"made 2026\n-----BEGIN {kind}-----\nMIIE\n-----END {kind}-----\n")
+    problem = only_problem(desk.examine(f"{line}\n{PLAIN}", {"name": "Z", "f": "dkim.pem"}))
+    assert "holds a private key" in problem.message
+    assert "MIIE" not in problem.message
+
+
+@pytest.mark.parametrize(
+    ("source", "cell", "words"),
+    [
+        ("{{ f }}", "/etc/hostname", "leads out"),
+        ("{{ f }}", "../outside.png", "leads out"),
+        ("{{ f }}", "link.png", "leads out"),
+        ("img/{{ f }}", "../../outside.png", "leads out"),
+        ("{{ f }}", "journal.db", "file of the campaign itself"),
+        ("img/{{ f }}", "../journal.db", "file of the campaign itself"),
+        ("{{ f }}", "secret.txt", "is no picture"),
+        ("img/{{ f }}", "../secret.txt", "is no picture"),
+        ("{{ f }}", "key.png", "private key"),
+    ],
+)
+def test_a_cell_cannot_show_what_is_not_the_letters_to_show(desk, source, cell, words):
+    outside = desk.folder.parent / "outside.png"
+    outside.write_bytes(b"secret")
+    (desk.folder / "link.png").symlink_to(outside)
+    desk.write("img/ok.png", b"x")
+    desk.write("journal.db", b"everybody")
+    desk.write("secret.txt", b"secret")
+    desk.write("key.png", b"-----BEGIN PRIVATE KEY-----")
+    letter = f'Subject: x\n\n<html><body><img src="{source}" alt="a"></body></html>\n'
+    problem = only_problem(desk.examine(letter, {"f": cell}, "letter.html"))
+    assert words in problem.message
+    assert problem.kind == "attachment"
+
+
+def test_the_letter_itself_may_show_a_picture_from_elsewhere_and_a_cell_one_of_the_folder(desk):
+    (desk.folder.parent / "logo.png").write_bytes(b"logo")
+    desk.write("img/zoe.png", b"zoe")
+    shown = '<img src="../logo.png" alt="a"><img src="img/{{ f }}" alt="b">'
+    letter = f"Subject: x\n\n<html><body>{shown}</body></html>\n"
+    made = desk.letter(letter, {"f": "zoe.png"}, "letter.html")
+    assert [file.content for file in made.attachments] == [b"logo", b"zoe"]
 
 
 def test_the_letter_may_name_a_path_outside_itself(desk, monkeypatch):
