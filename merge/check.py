@@ -154,6 +154,7 @@ def check(  # noqa: C901, PLR0913 - a branch for each thing that may become of a
         problems = [*recipient.problems, *who.problems, *identities.remarks(recipient, who)]
         if letter_sound and (reason := left_out(recipient)):
             found.skip(reason)
+            identities.leave_out(recipient.row)
             register.add(recipient.row, who.key, who.to, State.SKIPPED, reason, "", duplicate=who.further)
             continue
         if who.repeats:
@@ -223,6 +224,7 @@ class _Identities:
         self._duplicates = duplicates
         self._list_name = list_name
         self._addresses: dict[int, int] = {}
+        self._left_out = bytearray()
 
     def of(self, recipient: Recipient) -> _Identity:
         """Return who the row is."""
@@ -238,12 +240,25 @@ class _Identities:
             if twin is None:
                 return _Identity(key, to, further=False, repeats="", problems=())
             words = f"same address as row {twin}"
+            hint = ""
+            if self._is_left_out(twin):
+                words += ", which is left out, so nobody there gets a letter"
+                hint = '[columns] id = "..." keeps rows with one address apart'
             if self._duplicates == "error":
                 wrong = self._problem("error", "duplicate", recipient, words, "take one of the two out")
                 return _Identity(key, to, further=True, repeats="", problems=(wrong,))
-            problem = self._problem("warning", "duplicate", recipient, words)
+            problem = self._problem("warning", "duplicate", recipient, words, hint)
             return _Identity(key, to, further=True, repeats=words, problems=(problem,))
         return self._by_id(recipient, recipient.id.strip(), to)
+
+    def leave_out(self, row: int) -> None:
+        """Note that a row gets no letter although nothing is wrong with it."""
+        if row >= len(self._left_out):
+            self._left_out.extend(bytes(row + 1024 - len(self._left_out)))
+        self._left_out[row] = 1
+
+    def _is_left_out(self, row: int) -> bool:
+        return row < len(self._left_out) and bool(self._left_out[row])
 
     def remarks(self, recipient: Recipient, who: _Identity) -> list[Problem]:
         """Return what a person should look at in an address that is one."""

@@ -37,6 +37,8 @@ def sent(summary: Summary, settings: Settings, *, sandbox: bool, now: float) -> 
             "the pace allows no more before" if ending.out_of_allowance else "deferred rows are tried again"
         )
         lines.append(f"Next     mergepost send after {moment(ending.next_due, now)} ({reason})")
+        if summary.states[State.FAILED]:
+            lines.append("         mergepost send --retry-failed (after mending the failed rows)")
     elif not proposal.tries and proposal.ready and proposal.seconds > 0:
         lines.append(f"Next     mergepost send after {moment(now + proposal.seconds, now)}")
     elif summary.next_step:

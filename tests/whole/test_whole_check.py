@@ -103,6 +103,20 @@ def test_rows_left_out_by_choice_are_skipped_and_never_wrong():
     assert not found.errors
 
 
+def test_a_second_row_of_an_address_whose_first_is_left_out_is_never_passed_over_in_silence():
+    found, register = look(
+        rows("a@x.example", "b@x.example", "A@x.example"),
+        left_out=lambda r: "not chosen" if r.row == 2 else "",
+    )
+    assert register.rows[4][2] is State.SKIPPED
+    (problem,) = found.problems
+    assert problem.row == 4
+    assert problem.message == "same address as row 2, which is left out, so nobody there gets a letter"
+    assert "id" in problem.hint
+    found, _ = look(rows("a@x.example", "b@x.example", "A@x.example"))
+    assert [problem.message for problem in found.problems] == ["same address as row 2"]
+
+
 def test_a_thousand_of_a_kind_are_kept_and_all_are_counted():
     found, _ = look(rows(*["nobody"] * 1500))
     assert len(found.problems) == 1000
