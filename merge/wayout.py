@@ -47,8 +47,8 @@ def carrier(  # noqa: PLR0913 - the account, its key, and who hears of what
 ) -> Carrier:
     """Return the carrier of an account of any kind but "smtp".
 
-    The hooks are those of a carrier (merge.carrier); only a web API needs the `veto`.
-    folder cannot be used.
+    The hooks are those of a carrier (merge.carrier); only a web API needs the `veto`. Raises ConfigError or
+    CarrierError where a program or a folder cannot be used.
     """
     if way.kind == "api":
         from merge.api.session import ApiSession  # noqa: PLC0415 - others need no web API

@@ -189,13 +189,15 @@ def test_a_program_that_does_not_read_the_letter_is_judged_by_its_end(program):
 def test_what_it_says_is_harmless_and_holds_no_secret_of_ours(program, monkeypatch):
     monkeypatch.setenv("MERGEPOST_PASSWORD", "Plant-3d")
     monkeypatch.setenv("OTHER", "kept")
-    way = program(r"cat > /dev/null; printf '\033]52;c;evil\007 \342\200\256'; env; exit 75")
+    says = r"printf '\033]52;c;evil\007 \342\200\256'; printenv MERGEPOST_PASSWORD; printenv OTHER"
+    way = program(f"cat > /dev/null; {says}; exit 75")
     outcome = hand(way, delivery(2))
     assert outcome.state is D
     assert "\x1b" not in outcome.reply
     assert "\u202e" not in outcome.reply
     assert "\\x1b" in outcome.reply
     assert "Plant-3d" not in outcome.reply
+    assert "kept" in outcome.reply
 
 
 # -t
