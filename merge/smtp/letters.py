@@ -206,19 +206,20 @@ class _Heard:
     def take(self, said: Said, reply: Reply) -> None:
         """Keep an answer. Raises Over if it cannot be one, or ends the line."""
         line = self.line
-        if not (reply.refused or (reply.go_ahead if said.stage == DATA else reply.ok)):
+        if said.stage == DATA and reply.go_ahead:
+            self.go_ahead = True
+            return
+        if said.stage != DATA and reply.ok:
+            line.carried += said.stage == MAIL
+            return
+        if not reply.refused:
             line.slip(said.stage, f"answered {said.stage} with {reply}")
         if reply.closing:
             self.cut_short()
             if said.stage == DATA and not self.refusals:
                 self.case.outcome = outcome_of(self.case.delivery, State.DEFERRED, DATA, reply)
             line.answered_badly(said.stage, reply)
-        if reply.refused:
-            self.refusals.append(Refusal(said, reply))
-        elif said.stage == MAIL:
-            line.carried += 1
-        elif said.stage == DATA:
-            self.go_ahead = True
+        self.refusals.append(Refusal(said, reply))
 
     def weigh(self) -> Progress:
         """Decide what all the answers come to."""
