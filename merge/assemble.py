@@ -94,6 +94,7 @@ def parts(settings: Settings, people: object = None) -> Parts:
             folder=settings.folder,
             sender=settings.sender,
             unsubscribe=settings.unsubscribe.targets if settings.unsubscribe else (),
+            own=(settings.list, settings.letter, settings.folder / settings.results),
         )
     except AddressError as error:
         settings.file.refuse("from", f"from is no address: {error.message}", hint=error.hint)

@@ -8,6 +8,7 @@ import os
 import re
 import stat
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,10 +59,14 @@ class File:
 
 
 class Shelf:
-    """The files of one run. Each is read once while memory allows, and again when it has changed on disk."""
+    """The files of one run. Each is read once while memory allows, and again when it has changed on disk.
 
-    def __init__(self, folder: Path) -> None:
+    `own` are files of the campaign, such as its list, besides those of the usual names.
+    """
+
+    def __init__(self, folder: Path, own: Iterable[Path] = ()) -> None:
         self._folder = Path(os.path.realpath(folder))
+        self._own = frozenset(map(os.path.realpath, own))
         self._kept: OrderedDict[tuple[str, str], tuple[str, tuple[int, ...], File]] = OrderedDict()
         self._used = 0
 
@@ -119,8 +124,8 @@ class Shelf:
                 f"{path} leads out of {named or 'the campaign folder'}",
                 hint="a cell can only choose a file inside it",
             )
-        own = Path(real).parent == Path(self._folder) and _OWN.fullmatch(Path(real).name.lower())
-        if named != path and own:
+        own = Path(real).parent == self._folder and _OWN.fullmatch(Path(real).name.lower())
+        if named != path and (own or real in self._own):
             raise AttachmentError(
                 f"{path} is a file of the campaign itself, which a cell cannot choose",
                 hint="keep what people get in a folder of its own: Attach: attachments/{{ ... }}",

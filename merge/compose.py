@@ -67,6 +67,7 @@ class Composer:
     `folder` is where attachments and pictures are looked for. `language` tags letters that do not say
     theirs themselves (BCP 47). `unsubscribe` are the links with which a person leaves the list, the
     preferred one first: a letter that names the first in Unsubscribe, or has no such header, gets all.
+    `own` are files of the campaign itself, which no cell can choose.
     """
 
     def __init__(  # noqa: PLR0913 - all but the letter is named
@@ -78,12 +79,13 @@ class Composer:
         inline_css: bool = True,
         language: str = "",
         unsubscribe: tuple[str, ...] = (),
+        own: tuple[Path, ...] = (),
     ) -> None:
         self._template = template
         self._sender = parse_mailbox(sender) if sender.strip() else None
         self._from = (self._sender,) if self._sender else ()
         self._from_shown = as_shown(self._from)
-        self._shelf = Shelf(folder)
+        self._shelf = Shelf(folder, own)
         self._language = language
         self._inline_css = inline_css
         self._unsubscribe = unsubscribe

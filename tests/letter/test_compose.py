@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from letter_kit import DATE, recipient
 
+from merge.campaign import Campaign
 from merge.errors import AddressError, AttachmentError, ContentError, LetterError
 from merge.message import email_message
 from merge.seal import seal
@@ -322,6 +323,19 @@ def test_a_cell_cannot_choose_a_file_that_tells_of_everybody(desk, name):
     problem = only_problem(desk.examine(f"Attach: {{{{ f }}}}\n{PLAIN}", cells))
     assert "is a file of the campaign itself" in problem.message
     assert desk.letter(f"Attach: {Path(name).name}\n{PLAIN}", {"name": "Z"}).attachments
+
+
+@pytest.mark.parametrize("name", ["members 2026.csv", "letter.txt", "done.xlsx"])
+def test_whatever_the_list_is_called_a_cell_cannot_choose_it(tmp_path, name):
+    (tmp_path / "members 2026.csv").write_text(f"email,f\nzoe@x.example,{name}\n", "utf-8")
+    (tmp_path / "letter.txt").write_text("Subject: x\nAttach: {{ f }}\n\nhi\n", "utf-8")
+    (tmp_path / "done.xlsx").write_bytes(b"everybody")
+    (tmp_path / "campaign.toml").write_text(
+        'list = "members 2026.csv"\nletter = "letter.txt"\nfrom = "a@b.example"\nresults = "done.xlsx"\n',
+        "utf-8",
+    )
+    (problem,) = [one for one in Campaign.load(tmp_path).check() if one.severity == "error"]
+    assert "is a file of the campaign itself" in problem.message
 
 
 @pytest.mark.parametrize("line", ["Attach: {{ f }}", "Attach: dkim.pem", "Attach: ./{{ f }}"])
