@@ -320,7 +320,7 @@ class _Handler(BaseHTTPRequestHandler):
         for message in messages:
             self.desk.take(message)
         with suppress(OSError):
-            self.wfile.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 900000000\r\n\r\n")
+            self.wfile.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: %d\r\n\r\n" % (200 * 65536))
             for _ in range(200):
                 self.wfile.write(b" " * 65536)
         self._cut()
