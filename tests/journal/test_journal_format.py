@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,8 +113,11 @@ def test_a_row_goes_on_from_an_older_journal(older: Path) -> None:
         assert standing
         assert standing.state is State.SENT
         assert standing.message_id == "<7gfmbcacumzif33wslr57runxo2mpxpr@ada.example>"
-    with pytest.raises(sqlite3.IntegrityError, match="stays sent"):
-        sqlite3.connect(older).execute("UPDATE rows SET state = 'waiting' WHERE key = 'later'")
+    with (
+        contextlib.closing(sqlite3.connect(older)) as connection,
+        pytest.raises(sqlite3.IntegrityError, match="stays sent"),
+    ):
+        connection.execute("UPDATE rows SET state = 'waiting' WHERE key = 'later'")
 
 
 def test_looking_at_an_older_journal_changes_nothing(older: Path) -> None:
