@@ -372,3 +372,12 @@ def test_a_row_nobody_enrolled_cannot_be_recorded(journal: Journal) -> None:
         journal.record(outcome("stranger", S), attempts=1)
     with pytest.raises(JournalError, match="unknown in the journal"):
         journal.committing(delivery(journal, "stranger"))
+
+
+@pytest.mark.parametrize("now", [State.SKIPPED, State.INVALID])
+def test_a_sent_row_that_is_no_longer_to_be_sent_did_not_change(journal: Journal, now: State) -> None:
+    enrol(journal, ["a", "b"])
+    bring(journal, "a", S)
+    plan = enrol(journal, [("a", now, ""), "b"])
+    assert (plan.changed, plan.changed_after) == (0, 0)
+    assert state(journal) is S
