@@ -129,7 +129,7 @@ class Mbox(OneByOne):
         with self._opened() as handle:
             self._lock(handle)
             size = os.fstat(handle).st_size
-            tail = os.pread(handle, 2, max(0, size - 2)) if size else b"\n\n"
+            tail = _last_two(handle, size) if size else b"\n\n"
             # What another program, or the power, has left unfinished must not swallow this letter.
             gap = b"" if tail == b"\n\n" else b"\n" if tail.endswith(b"\n") else b"\n\n"
             self._commit(delivery)
@@ -204,6 +204,12 @@ def _write_synced(path: Path, content: bytes) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _last_two(handle: int, size: int) -> bytes:
+    """Return the last two bytes of a file; it is written at its end, wherever it was read."""
+    os.lseek(handle, max(0, size - 2), os.SEEK_SET)
+    return os.read(handle, 2)
 
 
 def _write_all(handle: int, content: bytes) -> None:
