@@ -360,3 +360,40 @@ def test_postfix_says_why_it_takes_none(postfix):
     assert outcome.state is D
     assert "message file too big" in outcome.reply
     assert not queued()
+
+
+def test_exim_takes_exactly_the_envelope(tmp_path):
+    roots = [Path(root) for root in os.environ.get("MERGEPOST_SERVERS", "").split(":") if root]
+    places = [os.environ["PATH"], "/usr/sbin", *(str(root / "usr" / "sbin") for root in roots)]
+    exim = shutil.which("exim4", path=":".join(places))
+    if not exim or os.geteuid() != 0:
+        pytest.skip("Exim is not installed here, or may not be tried by this user")
+    (tmp_path / "spool").mkdir()
+    configuration = tmp_path / "exim.conf"
+    configuration.write_text(
+        f"""primary_hostname = mail.b.example
+spool_directory = {tmp_path}/spool
+log_file_path = {tmp_path}/log_%slog
+queue_only = true
+exim_user = root
+exim_group = root
+never_users =
+keep_environment =
+qualify_domain = b.example
+begin acl
+begin routers
+begin transports
+begin retry
+"""
+    )
+    way = Program([exim, "-C", str(configuration)])
+    one = delivery(2, "-oQ@people.example", bcc=["quiet@people.example"], text="one\n.\ntwo\n")
+    assert hand(way, one).state is S
+    (head,) = (tmp_path / "spool" / "input").glob("*-H")
+    (body,) = (tmp_path / "spool" / "input").glob("*-D")
+    lines = head.read_text().splitlines()
+    assert "<news@ada.example>" in lines
+    count = lines.index("2")
+    assert set(lines[count + 1 : count + 3]) == {"-oQ@people.example", "quiet@people.example"}
+    assert not any("quiet@" in line for line in lines[count + 3 :])
+    assert body.read_text().endswith("one\n.\ntwo\n")
