@@ -22,7 +22,7 @@ from merge.table.values import Block, Layout, ListOptions, Note
 
 T = TypeVar("T")
 
-_BLOCK = 5_000
+_BLOCK = 20_000
 _BLOCK_CELLS = 200_000
 _PIECE = 1 << 18
 _LONGEST_LINE = 1 << 20

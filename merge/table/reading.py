@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from merge.table.values import LONGEST_CELL, Block, Columns, Grid, Irregular, La
 from merge.table.workbook import Workbook
 
 _SHOWN = 80
+_FORMULA = re.compile(r'="[^"]*"')
 _HARMLESS = ORDINARY + b"\t\r"
 
 
@@ -136,7 +138,7 @@ class Table:
     def _spots(self, row: Sequence[str], problem: ProblemMaker) -> Iterator[Problem]:
         """Yield what a person can't see in the cells of a row, or would not want in a letter."""
         for place, cell in enumerate(row):
-            if cell == cell.strip() and len(cell) <= LONGEST_CELL and not UNSEEN.search(cell):
+            if not _spotted([cell]):
                 continue
             name = self._heading.labels[place]
             remark = partial(problem, field=name, value=cell[:_SHOWN])
@@ -147,12 +149,15 @@ class Table:
                 yield remark("error", "cell", message, hint="delete it in the list")
             elif unseen := UNSEEN.findall(cell):
                 yield remark("warning", "invisible", f"{name} holds {_described(unseen)}")
+            elif _FORMULA.fullmatch(cell):
+                message = f"{name} is written as a formula; a spreadsheet shows {cell[2:-1][:_SHOWN]}"
+                yield remark("warning", "formula", message, hint="save the list as .xlsx there")
             elif "" != cell.strip() != cell:
                 yield remark("warning", "blanks", f"{name} has blanks at its edge")
 
 
 def _spotted(column: list[str]) -> list[int]:
-    """Return the places of cells that have blanks at an edge, hold what can't be seen, or are too long."""
+    """Return the places of cells that have blanks at an edge, hold what can't be seen, or read otherwise."""
     found: list[int] = []
     if column != list(map(str.strip, column)):
         found += (place for place, cell in enumerate(column) if cell != cell.strip())
@@ -163,6 +168,8 @@ def _spotted(column: list[str]) -> list[int]:
         doubtful = True
     if doubtful:
         found += (place for place, cell in enumerate(column) if UNSEEN.search(cell))
+    if '="' in text:
+        found += (place for place, cell in enumerate(column) if _FORMULA.fullmatch(cell))
     if len(text) > LONGEST_CELL:
         found += (place for place, cell in enumerate(column) if len(cell) > LONGEST_CELL)
     return found

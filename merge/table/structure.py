@@ -27,7 +27,7 @@ class Structure:
     after a closing quote into the cell: here such rows are found. Text without quotes, and with quotes
     round whole cells, is counted in bulk; for the rest the csv module looks at each record.
     Positions count records from 0. `doubtful` are ranges of records: in all others it is known that no
-    cell has a blank at its edge, holds what can't be seen, or is too long.
+    cell has a blank at its edge, holds what can't be seen, is written as a formula (="01"), or is too long.
     """
 
     def __init__(self, delimiter: str, width: int, file: str, lines_before: int = 0) -> None:
@@ -95,7 +95,7 @@ class Structure:
             edges = self._edges_in_quotes(content, opening, closing)
             if edges is None:
                 return None
-            doubtful = bool((edges <= _BLANK).any())
+            doubtful = bool((edges <= _BLANK).any()) or b'"=""' in text
             inner = places[inside & (content[places] == _LF)]
             places = places[~inside & ~quotes]
         else:

@@ -66,7 +66,7 @@ class Block:
     `number` is what the spreadsheet shows for the first row, `line` the line of the file on which it starts.
     The mappings go by a row's place in the block: `irregular` rows, `tall` ones with the number of lines
     that they take, and the `notes` on single rows. `plain` says that it is known that no cell has blanks
-    at its edge, holds a control character or an invisible one, or is too long.
+    at its edge, holds a control character or an invisible one, is written as a formula, or is too long.
     """
 
     number: int

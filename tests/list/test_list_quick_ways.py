@@ -145,6 +145,8 @@ LINES = [
     "h@example.org,a\u200bb\n",
     ",no address\n",
     'i@example.org,5" disk\n',
+    'j@example.org,="01234"\n',
+    'k@example.org,"=""01234"""\n',
 ]
 
 
@@ -198,6 +200,14 @@ def test_a_lonely_quote_far_down_does_not_stop_the_reading(tmp_path):
     assert len(found) == 20_000
     assert found[9_000].cells["size"] == '5" disk'
     assert not [problem for recipient in found for problem in recipient.problems]
+
+
+@pytest.mark.parametrize("cell", ['="01234"', '"=""01234"""'])
+def test_a_cell_written_as_a_formula_is_told(cell):
+    [found] = recipients(f"ann@example.org,{cell}\n")
+    assert found.cells["name"] == '="01234"'
+    assert [(p.severity, p.kind) for p in found.problems] == [("warning", "formula")]
+    assert "a spreadsheet shows 01234" in found.problems[0].message
 
 
 def test_a_cell_that_is_too_long_makes_its_row_invalid():
