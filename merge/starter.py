@@ -15,7 +15,14 @@ FIRST_LETTER = "announcement"
 STARTER_ADDRESS = "you@example.org"
 """The sender of a campaign that nobody has touched yet."""
 
-_IGNORED = "# personal data and keys: not for a repository\njournal.db*\nresults.csv\nsandbox/\n*.pem\n"
+_IGNORED = """\
+# personal data and keys: not for a repository
+journal.db*
+results.csv
+suppressed.csv.lock
+sandbox/
+*.pem
+"""
 _CAMPAIGN = """\
 list = "{list}"
 letter = "{letter}"
