@@ -42,12 +42,13 @@ def in_files(console: Console, campaign: Campaign, files: Files) -> None:
 
     Raises UsageError for a place that is not there, ContentError where the letter cannot be sent.
     """
-    for path in (files.out, files.mbox):
-        if path and not path.absolute().parent.is_dir():
-            raise UsageError(
-                f"{path} cannot be written: there is no folder {path.parent}", hint="make the folder first"
-            )
+    _check_places(files)
     book = Book(lambda: campaign)
+    if files.rows is not None and not any(person.row in files.rows for person in book.people):
+        last = book.people[-1].row if book.people else 0
+        raise UsageError(
+            "the list has none of these rows", hint=f"its last row is {last:,}, as the sheet counts"
+        )
     survey = Survey(len(book.people))
     found = survey.look(book, lambda: campaign)
     if found.refuses_letter:
@@ -64,6 +65,19 @@ def in_files(console: Console, campaign: Campaign, files: Files) -> None:
     console.talk([f"Fingerprint {found.fingerprint}. Nothing was sent."])
     if found.invalid:
         console.talk([f"{count(found.invalid, 'row')} can't be sent: mergepost check"])
+
+
+def _check_places(files: Files) -> None:
+    """Raise UsageError for a place where nothing can be written, before the list is read."""
+    for path in (files.out, files.mbox):
+        if path and path.is_dir():
+            raise UsageError(f"{path} is a folder", hint="name a file in it")
+        if path and not path.absolute().parent.is_dir():
+            raise UsageError(
+                f"{path} cannot be written: there is no folder {path.parent}", hint="make the folder first"
+            )
+    if files.eml and files.eml.exists() and not files.eml.is_dir():
+        raise UsageError(f"{files.eml} is a file", hint="--eml writes many files: name a folder")
 
 
 def in_browser(console: Console, open_campaign: Callable[[], Campaign], port: int, *, browser: bool) -> None:

@@ -45,6 +45,8 @@ def make(folder: Path, letter: str | None = None) -> list[str]:
     the files of awdeorio/mailmerge, the campaign is of those. Raises UsageError when the folder has a
     campaign, or when there is no such starter; ConfigError when mailmerge's server file cannot be followed.
     """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file", hint="name a folder; it is made if it is not there")
     if letter is None and mailmerge.is_there(folder):
         _refuse_a_second(folder)
         text = mailmerge.campaign(folder, STARTER_ADDRESS)

@@ -126,11 +126,11 @@ def rehearse(
         from merge.console import Conversation  # noqa: PLC0415 - likewise
 
         console.standing = "Nobody on the list got anything."
-        if "@" not in address:
+        if address.count("@") != 1:
             raise UsageError(
-                f"{address} is no address",
+                f"{address} is not one address",
                 hint="say first where the test letters go: mergepost test you@example.org "
-                + shlex.join([address, *map(str, paths or ())]),
+                + shlex.join([*([] if "@" in address else [address]), *map(str, paths or ())]),
             )
         campaign = campaign_of(paths)
         conversation = Conversation(

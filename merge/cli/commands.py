@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -40,8 +40,16 @@ mergepost COMMAND --help tells more.
 
 
 @app.callback(invoke_without_command=True)
-def welcome(context: typer.Context) -> None:
+def welcome(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
     """Show where a campaign stands, or how to begin."""
+    if version:
+        from importlib.metadata import version as installed  # noqa: PLC0415 - keeps --help quick
+
+        sys.stdout.write(f"mergepost {installed('mergepost')}\n")
+        raise typer.Exit
     if context.invoked_subcommand:
         return
     if Path("campaign.toml").is_file():

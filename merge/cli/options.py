@@ -24,6 +24,7 @@ NoInput = Annotated[bool, typer.Option("--no-input", help="Ask nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 Rows = Annotated[str, typer.Option("--rows", metavar="10-20", help="Only these rows of the sheet.")]
 
+_LISTS = frozenset({".csv", ".tsv", ".xlsx", ".xls", ".ods"})
 _ROWS = re.compile(r"(\d+)(?:-(\d+)?)?")
 
 
@@ -35,6 +36,11 @@ def campaign_of(paths: list[Path] | None) -> Campaign:
         raise UsageError(
             f"these are {len(paths)} paths",
             hint="name a campaign folder, or a list and a letter",
+        )
+    if paths and len(paths) > 1 and paths[1].suffix.lower() in _LISTS:
+        raise UsageError(
+            f"{paths[1]} is a list, and stands where the letter is named",
+            hint="the list comes first, then the letter",
         )
     return Campaign.load(*(paths or ()))
 

@@ -171,7 +171,12 @@ def test_import_is_quick_and_pulls_in_nothing_heavy():
 
 @pytest.mark.parametrize(
     ("words", "code"),
-    [(["--out", "no/look.html"], 2), (["--mbox", "no/all.mbox"], 2), (["--eml", "people.csv"], 4)],
+    [
+        (["--out", "no/look.html"], 2),
+        (["--mbox", "no/all.mbox"], 2),
+        (["--eml", "people.csv"], 2),
+        (["--mbox", "/"], 2),
+    ],
 )
 def test_a_place_that_cannot_be_written_to_is_named(tmp_path, words, code):
     folder = campaign(tmp_path / "c")

@@ -268,7 +268,8 @@ def test_a_test_without_an_address_says_what_is_missing(tmp_path):
     campaign(tmp_path / "c")
     said = run("test", "c", cwd=tmp_path)
     assert said.code == 2
-    assert "c is no address" in said.err
+    assert "c is not one address" in said.err
+    assert run("test", "a@x.example,b@x.example", "c", cwd=tmp_path).code == 2
     assert "mergepost test you@example.org c" in said.err
 
 
@@ -278,3 +279,31 @@ def test_forgetting_where_nobody_is_known_makes_nothing(tmp_path):
     said = run("status", "--forget", cwd=folder)
     assert (said.code, "nobody to forget" in said.err) == (0, True)
     assert sorted(folder.iterdir()) == before
+
+
+def test_the_version_is_told(tmp_path):
+    said = run("--version", cwd=tmp_path)
+    assert said.code == 0
+    assert re.fullmatch(r"mergepost \d+\.\d+\S*\n", said.out)
+
+
+def test_list_and_letter_the_wrong_way_round_are_noticed(tmp_path):
+    campaign(tmp_path / "c")
+    said = run("check", "c/letter.txt", "c/people.csv", cwd=tmp_path)
+    assert said.code == 2
+    assert "the list comes first" in said.err
+
+
+def test_rows_that_the_list_does_not_have_make_no_empty_page(tmp_path):
+    folder = campaign(tmp_path / "c")
+    said = run("preview", "--out", "look.html", "--rows", "70-90", cwd=folder)
+    assert said.code == 2
+    assert "its last row is 4" in said.err
+    assert not (folder / "look.html").exists()
+
+
+def test_a_new_campaign_is_not_made_of_a_file(tmp_path):
+    (tmp_path / "club").touch()
+    said = run("init", "club", cwd=tmp_path)
+    assert said.code == 2
+    assert "club is a file" in said.err
