@@ -5,8 +5,8 @@
 Letters of 10 kB, ready as bytes, go over one connection to a sink on loopback, and to each real server that
 is installed, behind a proxy that delays each direction by half the round trip. smtplib is one reused
 connection; aiosmtplib and smtp-source take part where they are installed.
-Rounds are interleaved, in an order of their own. The best of each counts: whatever else the machine and the
-server do only makes things slower.
+Rounds are interleaved, in an order of their own. Of the rate the median letter counts, of the CPU the best
+round: whatever else the machine and the server do only makes things slower.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import random
 import shutil
 import smtplib
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -162,37 +163,52 @@ def deliveries(count: int) -> list[Delivery]:
     ]
 
 
-def session(port: int, letters: list[Delivery], level: Literal["auto", 0, 1, 2], window: int = 0) -> None:
+def session(
+    port: int, letters: list[Delivery], level: Literal["auto", 0, 1, 2], window: int = 0
+) -> list[float]:
     account = Account(LOOPBACK, port, "none", pipelining=level, window=window, per_connection=0)
     way = Session(account, clock=WallClock(), before_commits=lambda _: None)
-    todo, done = iter(letters), 0
-    while done < len(letters):
+    todo, took, began = iter(letters), list[float](), time.perf_counter()
+    while len(took) < len(letters):
         while way.room and (letter := next(todo, None)):
             way.offer(letter)
-        outcomes = way.collect(1)
-        assert all(outcome.state == "sent" for outcome in outcomes)
-        done += len(outcomes)
+        if outcomes := way.collect(1):
+            assert all(outcome.state == "sent" for outcome in outcomes)
+            now = time.perf_counter()
+            took += [(now - began) / len(outcomes)] * len(outcomes)
+            began = now
     way.close()
+    return took
 
 
-def with_smtplib(port: int, letters: list[Delivery]) -> None:
+def with_smtplib(port: int, letters: list[Delivery]) -> list[float]:
+    took = []
     with smtplib.SMTP(LOOPBACK, port) as way:
         for letter in letters:
+            began = time.perf_counter()
             way.sendmail(letter.envelope.sender, letter.envelope.recipients, letter.content)
+            took.append(time.perf_counter() - began)
+    return took
 
 
-def with_aiosmtplib(port: int, letters: list[Delivery]) -> None:
+def with_aiosmtplib(port: int, letters: list[Delivery]) -> list[float]:
     import aiosmtplib  # noqa: PLC0415 - a guest that may be missing
+
+    took = []
 
     async def work() -> None:
         async with aiosmtplib.SMTP(hostname=LOOPBACK, port=port, use_tls=False, start_tls=False) as way:
             for letter in letters:
+                began = time.perf_counter()
                 await way.sendmail(letter.envelope.sender, list(letter.envelope.recipients), letter.content)
+                took.append(time.perf_counter() - began)
 
     asyncio.run(work())
+    return took
 
 
-def with_smtp_source(port: int, letters: list[Delivery]) -> None:
+def with_smtp_source(port: int, letters: list[Delivery]) -> list[float]:
+    began = time.perf_counter()
     program = shutil.which("smtp-source") or "/usr/sbin/smtp-source"
     subprocess.run(
         [
@@ -211,9 +227,10 @@ def with_smtp_source(port: int, letters: list[Delivery]) -> None:
         check=True,
         capture_output=True,
     )
+    return [(time.perf_counter() - began) / len(letters)]
 
 
-def contestants() -> Iterator[tuple[str, Callable[[int, list[Delivery]], None]]]:
+def contestants() -> Iterator[tuple[str, Callable[[int, list[Delivery]], list[float]]]]:
     yield "smtplib", with_smtplib
     with contextlib.suppress(ImportError):
         import aiosmtplib  # noqa: F401, PLC0415 - only to see whether it is there
@@ -228,15 +245,14 @@ def contestants() -> Iterator[tuple[str, Callable[[int, list[Delivery]], None]]]
 
 
 def measure(
-    name: str, run: Callable[[int, list[Delivery]], None], port: int, count: int, *, budget: bool
-) -> tuple[float, float]:
-    """Return messages a second and CPU microseconds a message."""
+    name: str, run: Callable[[int, list[Delivery]], list[float]], port: int, count: int, *, budget: bool
+) -> tuple[list[float], float]:
+    """Return the seconds that each letter took, and the CPU's microseconds a letter."""
     slow = name in {"smtplib", "aiosmtplib", "smtp-source", "level 0", "level 1"} and budget
     letters = deliveries(max(8, count // 8) if slow else count)
-    cpu, began = time.process_time(), time.perf_counter()
-    run(port, letters)
-    took, used = time.perf_counter() - began, time.process_time() - cpu
-    return len(letters) / took, used / len(letters) * 1e6
+    cpu = time.process_time()
+    took = run(port, letters)
+    return took, (time.process_time() - cpu) / len(letters) * 1e6
 
 
 def main() -> None:
@@ -273,22 +289,22 @@ def run(name: str, wishes: argparse.Namespace) -> None:
 
 
 def report(delay: float, port: int, rounds: int, count: int) -> None:
-    rates: dict[str, list[float]] = {}
+    took: dict[str, list[float]] = {}
     cpus: dict[str, list[float]] = {}
     everyone = list(contestants())
     order = random.Random(rounds)
     for _ in range(rounds):
         # A server that still works on the letters of one is slow for the next.
         for name, run in order.sample(everyone, len(everyone)):
-            rate, cpu = measure(name, run, port, count, budget=delay > 1)
-            rates.setdefault(name, []).append(rate)
+            found, cpu = measure(name, run, port, count, budget=delay > 1)
+            took.setdefault(name, []).extend(found)
             cpus.setdefault(name, []).append(cpu)
-    base, base_cpu = max(rates["smtplib"]), min(cpus["smtplib"])
+    base, base_cpu = statistics.median(took["smtplib"]), min(cpus["smtplib"])
     print(f"\nround trip {delay:g} ms        messages/s   to smtplib   CPU us/message   to smtplib")
     for name, _ in everyone:
-        rate, cpu = max(rates[name]), min(cpus[name])
+        letter, cpu = statistics.median(took[name]), min(cpus[name])
         share = "" if name == "smtp-source" else f"{cpu:14.0f}{cpu / base_cpu:13.2f}"
-        print(f"  {name:16}{rate:16.0f}{rate / base:13.2f}{share}")
+        print(f"  {name:16}{1 / letter:16.0f}{base / letter:13.2f}{share}")
 
 
 if __name__ == "__main__":
