@@ -353,13 +353,14 @@ def tokens(settings: Settings) -> Tokens | None:
 def finishing(settings: Settings, way: AccountSettings | None) -> Callable[[Letter], Letter]:
     """Return what puts into a letter that which only a real sending may know. Raises ConfigError."""
     signs = tokens(settings)
+    returned = returning(settings, way)
+    return lambda letter: personal(returned(letter), signs) if signs else returned(letter)
+
+
+def returning(settings: Settings, way: AccountSettings | None) -> Callable[[Letter], Letter]:
+    """Return what says of a letter where its bounces go."""
     back = settings.bounces or (way.bounces if way else None)
-
-    def finish(letter: Letter) -> Letter:
-        returning = returns_to(letter, back) if back else letter
-        return personal(returning, signs) if signs else returning
-
-    return finish
+    return lambda letter: returns_to(letter, back) if back else letter
 
 
 def returns_to(letter: Letter, back: BounceSettings) -> Letter:

@@ -173,7 +173,8 @@ class Campaign:
             turns.recollect()
             in_turn = InTurn(pace, turns, self._clock, talk.tell)
             carrier = assemble.rehearsal(way, to, self._clock, ask=talk.ask, tell=talk.tell)
-            outcomes = rehearse(map(self.parts.seal, chosen.letters), carrier, in_turn)
+            letters = map(assemble.returning(self.settings, way), chosen.letters)
+            outcomes = rehearse(map(self.parts.seal, letters), carrier, in_turn)
         rehearsal = Rehearsal(to, chosen.letters, outcomes, chosen.kinds, chosen.fingerprint, in_turn.due)
         if rehearsal.exit_code == 0:
             self._note_test(rehearsal, talk)

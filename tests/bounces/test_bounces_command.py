@@ -354,6 +354,7 @@ def test_a_test_letter_cannot_unsubscribe_anybody(tmp_path):
     for mail in server.mails:
         assert "this-is-a-test-and-unsubscribes-nobody" in mail.text
         assert mail.message["List-Unsubscribe"] is None
+        assert re.fullmatch(r"bounces\+test\.[0-9a-f]+@club\.example", mail.sender)  # as the real ones go
 
 
 @pytest.mark.parametrize(
