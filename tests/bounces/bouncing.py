@@ -200,7 +200,7 @@ match from any for any action "away"
 
 
 def _with_a_queue_of_its_own(command: list[str]) -> list[str]:
-    """Hide the one place where OpenSMTPD keeps letters, and what other tests left there, if that is allowed."""
+    """Hide the one place where OpenSMTPD keeps letters, with what other tests left there, if allowed."""
     mount = "mount -t tmpfs -o mode=711 tmpfs /var/spool/smtpd"
     alone = ["unshare", "-m", "sh", "-c"]
     if not shutil.which("unshare"):
