@@ -113,8 +113,9 @@ class Program(OneByOne):
     def _hand_over(self, delivery: Delivery) -> Outcome:
         if reads_recipients(self._command) and (why := beyond_headers(delivery)):
             return self._outcome(delivery, State.FAILED, why)
-        with tempfile.TemporaryFile(buffering=0) as message:
+        with tempfile.TemporaryFile() as message:
             message.write(delivery.content.replace(b"\r\n", os.linesep.encode()))
+            message.flush()  # a full disk must be known before the program sees a part of the letter
             message.seek(0)
             self._commit(delivery)
             try:
@@ -123,6 +124,9 @@ class Program(OneByOne):
                 raise Undone(f"{self._name} cannot be started: {error.strerror}") from None
         code, said = self._ended(process)
         return self._meaning(delivery, code, said)
+
+    def _complaint(self, error: OSError) -> str:
+        return f"the letter cannot be laid ready for {self._name}: {super()._complaint(error)}"
 
     def _started(self, words: list[str], message: int) -> subprocess.Popen[bytes]:
         """Start the program in a session of its own: Ctrl-C is for this run, not for the letter in hand."""

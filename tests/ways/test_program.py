@@ -250,6 +250,20 @@ def test_a_program_that_goes_away_leaves_the_row_waiting(program, tmp_path):
     assert len(commits) == 1
 
 
+def test_a_full_disk_lets_no_half_letter_go(program, tmp_path, monkeypatch):
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    commits: list[Delivery] = []
+    way = program("touch called", before_commit=commits.append)
+    monkeypatch.setattr("merge.program.tempfile.TemporaryFile", lambda: open("/dev/full", "w+b"))  # noqa: PTH123, SIM115 - stands for a file that the caller closes
+    way.offer(delivery(2))
+    with pytest.raises(CarrierError, match="No space left on device"):
+        way.collect(0.0)
+    assert [one.row for one in way.recall()] == [2]
+    assert not commits
+    assert not (tmp_path / "called").exists()
+
+
 def test_a_script_for_an_interpreter_that_is_not_there(program, tmp_path):
     way = program("exit 0")
     (tmp_path / "fake-sendmail").write_text("#!/no/such/interpreter\n")
