@@ -160,7 +160,7 @@ def test_a_clock_too_coarse_to_tell_two_changes_apart_hides_none(
     path.write_text("ann@x.org\n")
     as_it_was = path.stat()
     listed = Suppression(path)
-    monkeypatch.setattr(Path, "stat", lambda _: as_it_was)
+    monkeypatch.setattr(os, "stat", lambda _: as_it_was)
     assert listed.reason("ann@x.org")
     path.write_text("bob@x.org\n")
     assert listed.reason("bob@x.org")
