@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from merge.journal import Bounces
     from merge.unsubscribe import Tokens
 
-_AT_ONCE = 500
+_AT_ONCE = 900
 
 
 @dataclass
