@@ -1,13 +1,14 @@
 """What may a letter do while it is rendered?
 
 Jinja2, immutable and sandboxed: no name is guessed, nothing is random, nothing comes from outside the
-campaign's folder, and what would run away in time or memory is refused (the limits stand below).
+campaign's folder, and what would run away in time or memory is refused (`limits`).
 """
 
 from __future__ import annotations
 
 import os
 import re
+import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextvars import ContextVar
 from functools import lru_cache
@@ -23,14 +24,22 @@ from markupsafe import Markup
 
 from merge import filters
 from merge.errors import ContentError
+from merge.template.limits import (
+    ACCOUNT,
+    MOST_TURNS,
+    WIDEST,
+    account,
+    accounted,
+    charge_call,
+    refuse_beyond,
+    refuse_growth,
+    refuse_join,
+    refuse_length,
+    refuse_wide_format,
+    weigh,
+)
 from merge.template.source import CLOSE, OPEN, controls, normal, tidy
 
-LONGEST_TEXT: Final = 4 * 2**20
-"""Characters that any one text may have while a letter is rendered."""
-MOST_TURNS: Final = 200_000
-"""Turns that all loops of one letter may make together."""
-WIDEST: Final = 10_000
-"""The largest number that a filter or a method may be given for padding, indenting or cutting."""
 MOST_INCLUDED: Final = 2**20
 """Bytes of an included file."""
 
@@ -39,7 +48,6 @@ _SIZED = "each text"
 """Filters that no letter can name, because of the blank; they keep a render's account."""
 
 _WITH_NUMBERS = ("center", "indent", "wordwrap", "batch", "slice", "truncate", "round", "tojson")
-_WIDE_FORMAT = re.compile(r"%[-+ #0]*(?:\*|\d{5,})|%[^%a-zA-Z]*\.(?:\*|\d{5,})|:[^}]*\d{5,}|\{[^}]*\{")
 _GONE = {
     "random": "would give the check and the sending different letters",
     "pprint": "is for programmers",
@@ -57,33 +65,6 @@ class RefusedError(ContentError):
     def __init__(self, message: str, value: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.value = value
-
-
-class Account:
-    """What one render may still use, loop turns and characters, and what it made so far.
-
-    `slots` are the values that were put aside, `texts` what stands around them, `done` both of each text
-    of the letter that is complete.
-    """
-
-    __slots__ = ("done", "room", "slots", "texts", "turns")
-
-    def __init__(self) -> None:
-        self.turns = MOST_TURNS
-        self.room = LONGEST_TEXT
-        self.slots: list[str] = []
-        self.texts: list[str] = []
-        self.done: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
-
-    def charge(self, length: int) -> None:
-        """Take the room of a text. Raises SecurityError when there is no more."""
-        self.room -= length
-        if self.room < 0:
-            raise SecurityError(f"the letter grows beyond {LONGEST_TEXT:,} characters")
-
-
-ACCOUNT: ContextVar[Account] = ContextVar("account")
-"""The account of the render that is going on."""
 
 
 WATCHER: ContextVar[Callable[[Sandbox, nodes.Template, str, str | None], None] | None] = ContextVar(
@@ -157,25 +138,31 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Context, operator: str, left: object, right: object) -> object:
         """Refuse the products that would fill the memory, or take minutes."""
         if operator == "**":
-            _refuse_beyond(left, right)
+            refuse_beyond(left, right)
         elif operator == "*":
             for text, times in ((left, right), (right, left)):
                 if isinstance(text, (str, list, tuple)) and isinstance(times, int):
-                    _refuse_length(len(text) * times)
+                    refuse_length(len(text) * times)
         elif operator == "%" and isinstance(left, str):
-            _refuse_wide_format(left)
-        return _sized(super().call_binop(context, operator, left, right))
+            refuse_wide_format(left)
+        result = _sized(super().call_binop(context, operator, left, right))
+        if isinstance(result, Sized):
+            account().effort(len(result))
+        return result
 
     def call(
         self, context: Context, function: Callable[..., object], /, *args: object, **kwargs: object
     ) -> object:
         """Refuse arguments that would fill the memory; else call as the sandbox does."""
+        charge_call((*args, *kwargs.values()))
         owner = getattr(function, "__self__", None)
         if isinstance(owner, str):
-            _refuse_beyond(*args, *kwargs.values())
-            if getattr(function, "__name__", "") == "replace":
-                _refuse_growth(owner, *args[:2])
-        return _sized(super().call(context, function, *args, **kwargs))
+            refuse_beyond(*args, *kwargs.values())
+            _refuse_method(owner, getattr(function, "__name__", ""), args)
+        result = _sized(super().call(context, function, *args, **kwargs))
+        if isinstance(result, str):
+            account().charge(len(result))
+        return result
 
     def wrap_str_format(self, value: object) -> Callable[..., str] | None:
         """Wrap `str.format` as the sandbox does, and refuse what would pad without end."""
@@ -184,8 +171,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return None
 
         def bounded(*args: object, **kwargs: object) -> str:
-            _refuse_wide_format(str(getattr(value, "__self__", "")))
-            _refuse_beyond(*args, *kwargs.values())
+            refuse_wide_format(str(getattr(value, "__self__", "")))
+            refuse_beyond(*args, *kwargs.values())
             return wrapped(*args, **kwargs)
 
         return bounded
@@ -218,7 +205,11 @@ def environment(
     made.filters["replace"] = _guarded(made.filters["replace"], _refuse_growing_filter)
     made.filters["urlencode"] = _url_encoded
     made.filters |= {name: _gone(name, why) for name, why in _GONE.items()}
-    made.filters |= {**filters.FILTERS, "default": default, "d": default, _BOUNDED: _bounded, _SIZED: _sized}
+    made.filters["join"] = _guarded(made.filters["join"], _refuse_join_filter)
+    made.filters["sum"] = _guarded(made.filters["sum"], _refuse_sum_filter)
+    made.filters |= {**filters.FILTERS, "default": default, "d": default}
+    made.filters = {name: accounted(function) for name, function in made.filters.items()}
+    made.filters |= {_BOUNDED: _bounded, _SIZED: _sized}
     return made
 
 
@@ -236,12 +227,19 @@ def printable(value: object) -> str:
     if isinstance(value, Undefined):
         str(value)
     if value is None or isinstance(value, (bool, list, tuple, dict, set)) or callable(value):
-        shown = repr(value)[:60] if isinstance(value, (bool, list, tuple)) else type(value).__name__
+        shown = reprlib.repr(value)[:60] if isinstance(value, (bool, list, tuple)) else type(value).__name__
         raise RefusedError(
             f"this is no text: {shown}",
             hint='say in words what should stand here: {{ "yes" if x else "no" }}, {{ names|join(", ") }}',
         )
     return str(value)
+
+
+def printed(value: object) -> str:
+    """Print a value that goes into a text at once, and charge for its length."""
+    text = printable(value)
+    account().charge(len(text))
+    return text
 
 
 def for_header(value: object) -> str:
@@ -267,10 +265,10 @@ def into_slots(tokens: Sequence[str], token: Callable[[int], str]) -> Callable[[
         text, aside = in_body(value)
         if not aside:
             return text
-        account = ACCOUNT.get()
-        account.charge(len(text))
-        account.slots.append(text)
-        number = len(account.slots)
+        budget = ACCOUNT.get()
+        budget.charge(len(text))
+        budget.slots.append(text)
+        number = len(budget.slots)
         return tokens[number] if number < len(tokens) else token(number)
 
     return finalize
@@ -317,11 +315,14 @@ class Row:
 
 
 def put_on_account(tree: nodes.Template) -> None:
-    """Let a tree's loops and its growing texts be counted while it is rendered."""
+    """Let a tree's loops and its growing values be counted while it is rendered."""
     for loop in tree.find_all(nodes.For):
-        loop.iter = _filtered(_expression(loop.iter), _BOUNDED, loop)
+        fixed = sum(len(data.data) for data in loop.find_all(nodes.TemplateData))
+        loop.iter = _filtered(_expression(loop.iter), _BOUNDED, loop, fixed)
     for assignment in tree.find_all(nodes.Assign):
         assignment.node = _filtered(_expression(assignment.node), _SIZED, assignment)
+    for scope in tree.find_all(nodes.With):
+        scope.values = [_filtered(_expression(value), _SIZED, scope) for value in scope.values]
     for block in tree.find_all(nodes.AssignBlock):
         block.filter = _filtered(block.filter, _SIZED, block)
 
@@ -331,67 +332,72 @@ def _expression(node: nodes.Node) -> nodes.Expr:
     return node
 
 
-def _filtered(node: nodes.Expr | None, name: str, beside: nodes.Node) -> nodes.Filter:
-    made = nodes.Filter(node, name, [], [], None, None, lineno=beside.lineno)
+def _filtered(node: nodes.Expr | None, name: str, beside: nodes.Node, *given: int) -> nodes.Filter:
+    arguments: list[nodes.Expr] = [nodes.Const(value) for value in given]
+    made = nodes.Filter(node, name, arguments, [], None, None, lineno=beside.lineno)
     made.environment = beside.environment
     return made
 
 
 @pass_context
-def _bounded(context: Context, values: Iterable[object]) -> Iterable[object]:  # noqa: ARG001 - as for finalize
-    """Charge a loop's turns before it begins."""
+def _bounded(context: Context, values: Iterable[object], fixed: int = 0) -> Iterable[object]:  # noqa: ARG001 - as for finalize
+    """Charge a loop's turns before it begins; `fixed` is the length of the text that each turn writes."""
     if isinstance(values, Undefined):
         return values
-    account = ACCOUNT.get()
+    budget = ACCOUNT.get()
     if not isinstance(values, Sized):
-        values = [value for value, _ in zip(values, range(account.turns + 1), strict=False)]
-    account.turns -= len(values)
-    if account.turns < 0:
+        values = [value for value, _ in zip(values, range(budget.turns + 1), strict=False)]
+    budget.turns -= len(values)
+    if budget.turns < 0:
         raise SecurityError(f"the loops of this letter make more than {MOST_TURNS:,} turns")
+    refuse_length(len(values) * fixed)
     return values
 
 
 def _sized(value: object) -> object:
     if isinstance(value, (str, list, tuple)):
-        _refuse_length(len(value))
+        refuse_length(len(value))
+    if isinstance(value, (list, tuple, dict)):
+        weigh(value, account())
     elif isinstance(value, int) and value.bit_length() > WIDEST:
         raise SecurityError("the number grows too large")
     return value
 
 
-def _refuse_length(length: int) -> None:
-    if length > LONGEST_TEXT:
-        raise SecurityError(f"a text of more than {LONGEST_TEXT:,} characters")
+def _refuse_method(owner: str, name: str, args: Sequence[object]) -> None:
+    if name == "replace":
+        refuse_growth(owner, *args[:2])
+    elif name == "join":
+        refuse_join(owner, args[0] if args else ())
+    elif name == "expandtabs":
+        refuse_length(owner.count("\t") * (args[0] if args and isinstance(args[0], int) else 8))
+    elif name == "translate":
+        raise SecurityError("translate is not for letters")
 
 
-def _refuse_beyond(*values: object) -> None:
-    for value in values:
-        if isinstance(value, (int, float)) and abs(value) > WIDEST:
-            raise SecurityError(f"{value} is too much for a letter: {WIDEST:,} is the most")
+def _refuse_join_filter(_context: object, values: object, separator: object = "", *_: object) -> None:
+    refuse_join(separator, values)
 
 
-def _refuse_wide_format(text: str) -> None:
-    if _WIDE_FORMAT.search(text):
-        raise SecurityError("a format this wide is not for letters")
-
-
-def _refuse_growth(text: str, old: object = "", new: object = "") -> None:
-    if isinstance(new, str) and isinstance(old, str):
-        _refuse_length((len(text) // len(old) if old else len(text) + 1) * len(new))
+def _refuse_sum_filter(
+    _environment: object, _values: object, _attribute: object = None, start: object = 0
+) -> None:
+    if not isinstance(start, (int, float)):
+        raise SecurityError("sum adds numbers only")
 
 
 def _refuse_wide_filter(*args: object, **kwargs: object) -> None:
-    _refuse_beyond(*args[1:], *kwargs.values())
+    refuse_beyond(*args[1:], *kwargs.values())
 
 
 def _refuse_format_filter(pattern: object, *_args: object, **_kwargs: object) -> None:
-    _refuse_wide_format(str(pattern))
+    refuse_wide_format(str(pattern))
 
 
 def _refuse_growing_filter(
     _context: object, text: object, old: object = "", new: object = "", *_: object
 ) -> None:
-    _refuse_growth(str(text), old, new)
+    refuse_growth(str(text), old, new)
 
 
 def _guarded(function: Callable[..., object], guard: Callable[..., None]) -> Callable[..., object]:

@@ -14,7 +14,8 @@ from merge.errors import LetterError, MergeError, Problem
 from merge.model import Recipient
 from merge.names import resolve, short_name
 from merge.template import scan
-from merge.template.environment import ACCOUNT, Account, RefusedError, Row, environment, printable
+from merge.template.environment import RefusedError, Row, environment, printable
+from merge.template.limits import ACCOUNT, Account
 from merge.template.part import Part
 from merge.template.source import CLOSE, OPEN, Line, Source, header_lines
 

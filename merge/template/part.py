@@ -10,7 +10,8 @@ from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 
 from merge.template import scan
-from merge.template.environment import LONGEST_TEXT, CampaignLoader, Sandbox
+from merge.template.environment import CampaignLoader, Sandbox
+from merge.template.limits import LONGEST_TEXT
 
 _GIVEN = ("range", "dict", "namespace")
 _GROWING = (nodes.For, nodes.Include, nodes.Import, nodes.FromImport, nodes.Macro, nodes.Extends)

@@ -15,16 +15,9 @@ from markupsafe import Markup
 from merge import header
 from merge.errors import LetterError, Problem, Severity
 from merge.template import scan
-from merge.template.environment import (
-    ACCOUNT,
-    WATCHER,
-    Account,
-    environment,
-    for_header,
-    into_slots,
-    printable,
-)
+from merge.template.environment import WATCHER, environment, for_header, into_slots, printable, printed
 from merge.template.letter import Apart, Kind, Template, Texts
+from merge.template.limits import ACCOUNT, Account
 from merge.template.part import Part, borrowings, fit_for_slots, plain_spoken
 from merge.template.source import Line, Source, at, controls, marked, normal, split, tidy
 from merge.template.together import together
@@ -175,7 +168,10 @@ def _about_headers(source: Source) -> list[Problem]:
             problems.append(
                 replace(_at(source, line, f"unknown header {line.name}", hint), severity=severity)
             )
-    if source.lines and not source.first("subject"):
+    if not source.text.strip():
+        hint = 'begin with "Subject: ...", then a blank line, then the letter'
+        return [at(source.name, source.text, 0, 1, "header", f"{source.name} is empty", hint)]
+    if not source.first("subject") and (source.lines or not source.head.strip()):
         hint = 'begin the letter with "Subject: ..."'
         problems.append(at(source.name, source.text, 0, 1, "header", "the letter has no Subject", hint))
     return problems
@@ -268,7 +264,7 @@ class _Maker:
             return part
         if html and fit_for_slots(trees):
             return part
-        printer = _for_markdown if self._kind == "markdown" and html else printable
+        printer = _for_markdown if self._kind == "markdown" and html else printed
         return self._part(name, source, line, printer, autoescape=html)
 
     def _slot(self, number: int) -> str:
@@ -288,12 +284,13 @@ class _Maker:
         made = environment(self._folder, finalize=printer, autoescape=autoescape, keep_blanks=blanks)
         prepared = prepare(source) if blanks else tidy(prepare(source))
         try:
-            return Part(name, source, prepared, line, made)
+            part = Part(name, source, prepared, line, made)
         except TemplateSyntaxError as error:
-            problem = scan.syntax_problem(name, source, error, line)
-            if problem not in self.problems:
-                self.problems.append(problem)
-        return None
+            self._complain(quiet=False, problem=scan.syntax_problem(name, source, error, line, made))
+            return None
+        for problem in scan.missing(name, source, part.tree, made):
+            self._complain(quiet=False, problem=replace(problem, line=(problem.line or 1) + line - 1))
+        return part
 
     def _included(self, parts: Sequence[Part], *, quiet: bool = False) -> tuple[Part, ...]:
         """Read the files that parts name outright, and the files that those name."""
@@ -314,7 +311,7 @@ class _Maker:
                     self._complain(quiet, _missing(part, name, error.message or str(error)))
                     continue
                 except TemplateSyntaxError as error:
-                    self._complain(quiet, scan.syntax_problem(name, text, error, 1))
+                    self._complain(quiet, scan.syntax_problem(name, text, error, 1, part.environment))
                     continue
                 if not quiet:
                     self.digest.update(f"\0{name}\0{text}".encode())
@@ -356,7 +353,7 @@ def _missing(part: Part, name: str, message: str) -> Problem:
 
 def _for_markdown(value: object) -> str:
     """Print a value into Markdown so that it stays text: its punctuation as character references."""
-    text = printable(value)
+    text = printed(value)
     if isinstance(text, Markup):
         return text
     return Markup(_ACTIVE_IN_MARKDOWN.sub(lambda mark: f"&#{ord(mark[1])};", text))  # noqa: S704 - escaped here

@@ -379,8 +379,13 @@ def nearest(name: str, choices: Sequence[str]) -> str:
     return folded[close[0]] if close else ""
 
 
-def syntax_problem(file: str, source: str, error: TemplateSyntaxError, first_line: int) -> Problem:
+def syntax_problem(
+    file: str, source: str, error: TemplateSyntaxError, first_line: int, environment: Environment
+) -> Problem:
     """Turn Jinja2's complaint into one with a place in the file."""
+    if named := _NO_SUCH.match(error.message or ""):
+        problem = _no_such(file, source, error.lineno, named[1], named[2], environment)
+        return replace(problem, line=(problem.line or 1) + first_line - 1)
     lines = source.split("\n")
     number = min(max(error.lineno, 1), len(lines))
     position = sum(len(line) + 1 for line in lines[: number - 1])
@@ -407,8 +412,31 @@ def _opening(source: str, name: str) -> re.Match[str] | None:
     return waiting[-1] if waiting else None
 
 
+def missing(file: str, source: str, tree: nodes.Template, environment: Environment) -> list[Problem]:
+    """Tell of filters and tests that do not exist, where Jinja2 would only say so once a row came there."""
+    kinds = (("filter", nodes.Filter, environment.filters), ("test", nodes.Test, environment.tests))
+    return [
+        _no_such(file, source, node.lineno, kind, node.name, environment)
+        for kind, type_, known in kinds
+        for node in tree.find_all(type_)
+        if node.name not in known
+    ]
+
+
+def _no_such(  # noqa: PLR0913, PLR0917 - what is missing, and where it was looked for
+    file: str, source: str, line: int, kind: str, name: str, environment: Environment
+) -> Problem:
+    """Tell of a filter or a test that does not exist, with its place and a guess at what was meant."""
+    known = environment.filters if kind == "filter" else environment.tests
+    guess = nearest(name, [choice for choice in known if choice.isidentifier()])
+    words = f"there is no {kind} called {name}" + (f"; did you mean {guess}?" if guess else "")
+    before = r"\|\s*|\{%[-+]?\s*filter\s+" if kind == "filter" else r"\bis\s+(?:not\s+)?"
+    start = sum(len(text) + 1 for text in source.split("\n")[: line - 1])
+    pattern = re.compile(rf"(?:{before})({re.escape(name)})\b")
+    found = pattern.search(source, start) or pattern.search(source)
+    return at(file, source, found.start(1) if found else start, len(name), "syntax", words)
+
+
 def _plain(message: str) -> str:
     """Say in plain words what Jinja2 says in its own."""
-    if named := _NO_SUCH.match(message):
-        return f"there is no {named[1]} called {named[2]}"
     return message[:1].lower() + message[1:].rstrip(".")

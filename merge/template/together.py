@@ -14,8 +14,9 @@ from jinja2 import nodes, pass_context
 from jinja2.runtime import Context
 from jinja2.utils import missing
 
-from merge.template.environment import ACCOUNT, Account, Sandbox, for_header, in_body, put_on_account
+from merge.template.environment import Sandbox, for_header, in_body, put_on_account
 from merge.template.letter import Apart, Head, HeaderLine, Slotted
+from merge.template.limits import ACCOUNT, Account
 from merge.template.part import Part
 from merge.template.source import CLOSE, OPEN, header_lines
 

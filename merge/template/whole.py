@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from markupsafe import escape
 
-from merge.template.environment import Account, RefusedError, printable
+from merge.template.environment import RefusedError, printed
 from merge.template.letter import Apart, Head, Slotted, numbered
+from merge.template.limits import Account
 from merge.template.part import Part
 from merge.template.source import CLOSE, OPEN, Line
 
@@ -119,7 +120,7 @@ class HandMade(NamedTuple):
 
 def for_whole(value: object) -> str:
     """Print a value with its ends marked; what it may hold is judged when it is known where it stands."""
-    return f"{OPEN}{printable(value)}{CLOSE}"
+    return f"{OPEN}{printed(value)}{CLOSE}"
 
 
 def _masked(text: str) -> str:

@@ -119,7 +119,14 @@ def test_problems_of_included_files_name_that_file(desk):
     [
         ("Subject: x\n\n{% if a %}\nhello\n", 3, "{% if a %}", "never closed with {% endif %}"),
         ("Subject: {% for a in b %}\n\nhello\n", 1, "{% for a in b %}", "never closed with {% endfor %}"),
-        ("Subject: x\n\nhi {{ a|nosuch }}\n", 3, "{{ a|nosuch }}", "no filter called nosuch"),
+        ("Subject: x\n\nhi {{ a|nosuch }}\n", 3, "nosuch", "no filter called nosuch"),
+        ("Subject: x\n\nhi {{ a|lower }} {{ a | uper }}\n", 3, "uper", "uper; did you mean upper?"),
+        ("Subject: {{ a|tittle }}\n\nhi\n", 1, "tittle", "did you mean title?"),
+        ("Subject: x\n\na\n{% filter uper %}b{% endfilter %}\n", 4, "uper", "did you mean upper?"),
+        ("Subject: x\n\n{% if a is not defned %}b{% endif %}\n", 3, "defned", "did you mean defined?"),
+        ("", 1, None, "letter.md is empty"),
+        ("  \n\n", 1, None, "letter.md is empty"),
+        ("\nHello\n", 1, None, "no Subject"),
         ("Subject: x\n\nhi {{ a b }}\n", 3, "{{ a b }}", "expected token"),
         ("Subject: x\n\n{% endif %}\n", 3, "{% endif %}", "unknown tag 'endif'"),
         ("Subject: x\nhello world\n\nhi\n", 2, "hello world", "no header"),
@@ -249,16 +256,47 @@ RUNAWAYS = [
     "{{ 1.5|round(10**9) }}",
     "{{ 'x'.zfill(10**9) }}",
     "{{ ['x']*10**9 }}",
+    "{{ range(99999)|join('x' * 4000) }}",
+    "{{ ('x' * 2000000).join(['a'] * 1000) }}",
+    "{{ ('\t' * 100000).expandtabs(10000) }}",
+    "{{ ('x' * 2000000).translate({120: 'y' * 2000000}) }}",
+    "{{ ('{0:>9999}' * 90000).format(1) }}",
+    "{{ ('%(a)9999s' * 90000) % {'a': 1} }}",
+    "{{ ([[1] * 2000] * 2000)|sum(start=[]) }}",
+    "{% for i in range(2000) %}{{ ([1] * 4000000)|length }}{% endfor %}",
+    "{% for i in range(3000) %}{{ range(99999)|list|sort|length }}{% endfor %}",
+    "{% for i in range(3000) %}{{ range(99999)|map('string')|list|length }}{% endfor %}",
+    "{% for i in range(3000) %}{{ range(99999)|groupby('real')|length }}{% endfor %}",
+    "{% for i in range(1000) %}{{ ('a,' * 2000000)|split|length }}{% endfor %}",
+    "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(40) }}",
+    (
+        "{% macro m(x, n) %}{% if n %}{{ m([x, x], n - 1) }}{% else %}{{ x|string }}{% endif %}{% endmacro %}"
+        "{{ m([1], 60) }}"
+    ),
+    "{% set x %}{% for i in range(100000) %}{{ 'y' * 4000 }}{% endfor %}{% endset %}",
+    "{% set x %}{% for i in range(100000) %}" + "y" * 4000 + "{% endfor %}{% endset %}",
+    "{% filter upper %}{% for i in range(100000) %}{{ 'y' * 4000 }}{% endfor %}{% endfilter %}",
+    (
+        "{% set ns = namespace(x=[company]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}"
+        "{% endfor %}{{ ns.x|string|length }}"
+    ),
+    (
+        "{% set ns = namespace(x=[]) %}{% for i in range(60) %}{% set ns.x = {'a': ns.x, 'b': ns.x} %}"
+        "{% endfor %}{{ ns.x }}"
+    ),
+    "{% for x in [1] recursive %}{{ loop([1, 1]) }}{% endfor %}",
+    '{% include "itself.txt" %}',
 ]
 
 
 @pytest.mark.parametrize("body", RUNAWAYS)
 @pytest.mark.parametrize("kind", ["md", "html", "txt"])
 def test_a_render_that_runs_away_is_stopped(desk, body, kind):
-    start = time.perf_counter()
+    desk.write("itself.txt", '{% include "itself.txt" %}')
+    start = time.process_time()
     with pytest.raises(LetterError) as error:
         template(desk, f"Subject: x\n\n{body}\n", f"letter.{kind}").render(recipient({"company": "ACME"}))
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 8
     assert error.value.problems[0].row == 2
 
 
