@@ -199,6 +199,8 @@ def _set_aside(recipient: Recipient) -> str:
     """Say why a row makes no letter of its own, whatever it holds; empty where it does."""
     if recipient.joined is not None:
         return f"in the letter of row {recipient.joined}"
+    if any(problem.severity == "error" for problem in recipient.problems):
+        return ""
     return "" if any(text.strip() for text in recipient.cells.values()) else "empty row"
 
 

@@ -66,7 +66,8 @@ class Table:
     def _filled(self, block: Block, size: int) -> int:
         """Return how many rows of a block there are up to the last that is not blank."""
         for place in range(size - 1, -1, -1):
-            if place in block.notes or any(column[place].strip() for column in block.columns):
+            beyond = place in block.irregular and block.irregular[place].extra
+            if beyond or place in block.notes or any(column[place].strip() for column in block.columns):
                 return place + 1
         return 0
 
@@ -107,9 +108,10 @@ class Table:
         if line is not None:
             line += place + sum(height - 1 for above, height in block.tall.items() if above < place)
         problems = [self._placed(note) for note in block.notes.get(place, ())]
-        if any(map(str.strip, row)):
+        irregular = block.irregular.get(place)
+        if any(map(str.strip, row)) or (irregular and irregular.extra):
             problem = partial(Problem, file=self._file, line=line, row=number)
-            if irregular := block.irregular.get(place):
+            if irregular:
                 problems += self._ragged(irregular, problem)
             problems += self._spots(row, problem)
         id_ = None if heading.id is None else row[heading.id]

@@ -99,6 +99,8 @@ RAW = st.text(st.sampled_from('ab,;"\n\r @') | st.sampled_from(string.ascii_lowe
 @settings(UNHURRIED, max_examples=300)
 @given(text=RAW)
 @example(text='a,5" b\nc')
+@example(text=",,;\r;")
+@example(text="a,b\n,,c\n")
 @example(text='" a",b\n')
 def test_a_csv_is_read_like_the_csv_module_or_refused(text):
     """pandas makes the values; where it takes other rows or cells than RFC 4180 says, the list is refused."""

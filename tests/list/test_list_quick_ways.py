@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from list_kit import written
 
+import merge
 from merge.model import Cells, Recipient, sound_recipient
 from merge.table import ListOptions, delimited, read_table, reading
 from merge.table.structure import Structure
@@ -121,7 +122,7 @@ def test_what_is_not_doubtful_is_plain(rows, delimiter, line_end, quoted, cuts):
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
 def test_everyday_rows_are_not_doubtful(delimiter, line_end):
     """Or each would be looked at cell by cell, which takes several times as long."""
-    rows = [["p@example.org", "Zoë, Müller", "", 'the "Ship"', "01234", "Łódź", "東京", "«İ»"]] * 50
+    rows = [["p@example.org", "Zoë, Müller", "", 'the "Ship"', '"A" ship', "Łódź", "東京", "«İ»"]] * 50
     content = written(rows, delimiter, line_end).encode()
     structure = fed(Structure(delimiter, 8, "list.csv"), content, [100, 101, 1000])
     assert structure.records == 50
@@ -138,10 +139,12 @@ LINES = [
     "e@example.org,E,\n",
     '"f@example.org","F, G"\n',
     '"g@example.org","two\nlines"\n',
+    '"g@example.org","two\nlines, and a blank "\n',
     '"g@example.org","swallowed\nh@example.org,H"\n',
     ",\n",
     "\n",
     "  ,\n",
+    ",,beyond\n",
     "h@example.org,a\u200bb\n",
     ",no address\n",
     'i@example.org,5" disk\n',
@@ -210,6 +213,11 @@ def test_a_cell_written_as_a_formula_is_told(cell):
     assert "a spreadsheet shows 01234" in found.problems[0].message
 
 
+def test_a_row_whose_only_filled_cell_is_one_too_many_is_not_blank():
+    *_, last = recipients("ann@example.org,Ann\n,,bob@example.org\n")
+    assert [(p.severity, p.kind, p.value) for p in last.problems] == [("error", "cells", "bob@example.org")]
+
+
 def test_a_cell_that_is_too_long_makes_its_row_invalid():
     found = recipients(f"ann@example.org,Ann\nbob@example.org,{'x' * 131_073}\ncy@example.org,Cy\n")
     assert [[(p.severity, p.kind) for p in row.problems] for row in found] == [[], [("error", "cell")], []]
@@ -254,3 +262,15 @@ def test_cells_are_a_mapping_that_nobody_can_change():
         cells["nameless"]
     with pytest.raises(TypeError):
         cells["name"] = "Bob"
+
+
+def test_the_check_refuses_such_a_row_and_does_not_call_it_empty(tmp_path):
+    (tmp_path / "campaign.toml").write_text(
+        'list = "people.csv"\nletter = "letter.md"\nfrom = "Ada Club <news@ada.example>"\n', "utf-8"
+    )
+    (tmp_path / "letter.md").write_text("Subject: Hi\n\nHello {{ name }}\n", "utf-8")
+    (tmp_path / "people.csv").write_text(
+        "email,name\nann@example.org,Ann\n,,bob@example.org\ncy@example.org,Cy\n", "utf-8"
+    )
+    found = merge.Campaign.load(tmp_path).check()
+    assert ("error", "cells", 3) in [(p.severity, p.kind, p.row) for p in found]
