@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from suppression_kit import Post, post_office
 
@@ -171,6 +171,7 @@ def test_it_is_forgotten_after_a_season(tmp_path: Path, clock: TestClock) -> Non
         assert ledger.mailed.when("ann@x.example") is None
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.floats(0, 2)), max_size=30))
 def test_the_last_time_counts_whenever_it_was_written_down(notes: list[tuple[str, float]]) -> None:
     clock = TestClock()
