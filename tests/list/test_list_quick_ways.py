@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from list_kit import written
+from list_kit import inline, raw_xlsx, worksheet, written
 
 import merge
 from merge.model import Cells, Recipient, sound_recipient
@@ -211,6 +211,17 @@ def test_a_cell_written_as_a_formula_is_told(cell):
     assert found.cells["name"] == '="01234"'
     assert [(p.severity, p.kind) for p in found.problems] == [("warning", "formula")]
     assert "a spreadsheet shows 01234" in found.problems[0].message
+
+
+def test_a_last_row_that_holds_an_error_alone_is_not_blank(tmp_path):
+    path = tmp_path / "list.xlsx"
+    first = f'<row r="1">{inline("A1", "email")}{inline("B1", "name")}</row>'
+    second = f'<row r="2">{inline("A2", "ann@example.org")}</row>'
+    path.write_bytes(
+        raw_xlsx(worksheet(f'{first}{second}<row r="3"><c r="B3" t="e"><v>#N/A</v></c></row><row r="4"/>'))
+    )
+    *_, last = read_table(path)
+    assert (last.row, [p.kind for p in last.problems]) == (3, ["formula"])
 
 
 def test_a_row_whose_only_filled_cell_is_one_too_many_is_not_blank():
