@@ -420,6 +420,7 @@ REFUSED = {
         {"delimiter": "::"},
         ["is not one ASCII"],
     ),
+    "delimiter beyond ascii": ("email¦a\n".encode(), {"delimiter": "¦"}, ["is not one ASCII"]),
     "ambiguous delimiter": (
         b"a,b;c\nx,ann@example.org;z\ny,bob@example.org;w\n",
         {},
