@@ -83,8 +83,8 @@ def ours(base: str, vendor: str, letters: list[Delivery], window: int, per_call:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--count", type=int, default=60)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--count", type=int, default=120)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--delay", type=float, default=50.0, help="milliseconds")
     asked = parser.parse_args()
     ports: multiprocessing.Queue = multiprocessing.Queue()
