@@ -520,6 +520,14 @@ LETTERS = [
             "{{ c }}\n"
         ),
     ),
+    (
+        "letter.txt",
+        (
+            "Subject: s\nReply-To: {{ a }} <desk@x.example>\nBcc: {{ b }} <boss@x.example>\n"
+            "List-Id: {{ c }} <news.x.example>\nIn-Reply-To: <{{ b }}@x.example>\nReferences: {{ a }}\n"
+            "Attach: files/a.pdf\nAttach-As: {{ c }}.pdf\n\n{{ a }}\n"
+        ),
+    ),
     ("letter.md", "Subject: s {{ a }}\n\n{% set x %}{{ b }}{% endset %}{{ x|upper }} **{{ c }}**\n"),
 ]
 
@@ -549,6 +557,7 @@ class Tags(HTMLParser):
 @given(st.sampled_from(LETTERS), HOSTILE, HOSTILE, HOSTILE)
 def test_hostile_cells_add_nothing_to_a_message(desk, letter, a, b, c):
     name, text = letter
+    desk.write("files/a.pdf", b"%PDF")
     composer = desk.composer(text, name)
     row = recipient({"a": a, "b": b, "c": c})
     examined = composer.examine(row)
@@ -565,7 +574,11 @@ def test_hostile_cells_add_nothing_to_a_message(desk, letter, a, b, c):
         "To",
         "Cc",
         "Subject",
+        "Reply-To",
         "X-Note",
+        "List-Id",
+        "In-Reply-To",
+        "References",
         "List-Unsubscribe",
         "List-Unsubscribe-Post",
         "Date",
@@ -581,7 +594,9 @@ def test_hostile_cells_add_nothing_to_a_message(desk, letter, a, b, c):
     tags.feed(composed.html or "")
     assert tags.names <= ALLOWED_TAGS
     assert not any(link.strip().lower().startswith(("javascript:", "data:")) for link in tags.links)
-    assert [part.media_type for part in message.walk() if part.parts == []] in (
+    assert [part.filename for part in message.files()] == [file.name for file in composed.attachments]
+    texts = [part.media_type for part in message.walk() if not part.parts and not part.disposition]
+    assert texts in (
         ["text/plain"],
         ["text/plain", "text/html"],
     )

@@ -157,6 +157,16 @@ def test_the_check_refuses_header_blocks_that_are_none(block):
 def test_the_check_refuses_lines_that_servers_would(content):
     with pytest.raises(proof.Misread):
         proof.lines([content])
+    with pytest.raises(proof.Misread):
+        proof.proven(content)
+
+
+def test_no_piece_of_a_message_may_end_within_a_line():
+    shared = proof.proven(b"shared\r\n")
+    for pieces in ([b"half", shared], [b"a\r\n", b"half", shared, b"\r\n"]):
+        with pytest.raises(proof.Misread):
+            proof.lines(pieces)
+    assert proof.lines([b"a\r\n", shared, b"b\r\n"]) == b"a\r\nb\r\n"
 
 
 @pytest.mark.parametrize("length", [996, 997, 998])
