@@ -46,9 +46,13 @@ def welcome(
 ) -> None:
     """Show where a campaign stands, or how to begin."""
     if version:
-        from importlib.metadata import version as installed  # noqa: PLC0415 - keeps --help quick
+        from importlib import metadata  # noqa: PLC0415 - keeps --help quick
 
-        sys.stdout.write(f"mergepost {installed('mergepost')}\n")
+        try:
+            number = metadata.version("mergepost")
+        except metadata.PackageNotFoundError:
+            number = "(not installed)"
+        sys.stdout.write(f"mergepost {number}\n")
         raise typer.Exit
     if context.invoked_subcommand:
         return

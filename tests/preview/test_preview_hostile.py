@@ -164,8 +164,10 @@ def test_that_a_letter_is_of_the_origin_of_the_page_helps_it_to_nothing(chromium
                 found[0].click()
             time.sleep(0.3)
             chromium.switch_to.default_content()
-            chromium.keys("j", "k")
-            chromium.until("document.body.dataset.row === '2' && !document.querySelector('.coming')")
+            for button, row in (("#next", "3"), ("#previous", "2")):
+                chromium.click(button)
+                chromium.until(f"document.body.dataset.row === '{row}'")
+                chromium.settled()
         assert "owned" not in chromium.title
         assert chromium.current_url == running.address
         assert len(chromium.window_handles) == 1
