@@ -193,6 +193,12 @@ def account(settings: Settings, *, needed: bool) -> AccountSettings | None:
             "a signature cannot go by a web API: the provider writes the message, and signs it itself",
             hint="leave [dkim] out for this account, or send by the provider's mail server",
         )
+    if found.kind == "api" and settings.bounces and settings.bounces.return_path:
+        settings.file.refuse(
+            "return_path",
+            "a return_path cannot go by a web API: bounces come back to the provider, which shows them itself",
+            hint="leave return_path out for this account, or send by the provider's mail server",
+        )
     if needed:
         wayout.check(found)
     return wayout.located(found, settings.folder)

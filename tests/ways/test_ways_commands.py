@@ -291,3 +291,13 @@ def test_a_signature_cannot_go_by_a_web_api(campaign, desks, tmp_path):
     told = command("send", "--confirm", "3")
     assert told.code == 2, told.all
     assert "a signature cannot go by a web API" in told.all
+
+
+def test_a_return_path_cannot_go_by_a_web_api(campaign, desks, tmp_path):
+    desk = desks("sendgrid")
+    command = campaign(api(desk))
+    with (tmp_path / "club" / "campaign.toml").open("a") as file:
+        file.write('[bounces]\nreturn_path = "bounces@ada.example"\nverp = true\n')
+    told = command("send", "--confirm", "3")
+    assert told.code == 2, told.all
+    assert "a return_path cannot go by a web API" in told.all
