@@ -196,7 +196,7 @@ def account(settings: Settings, *, needed: bool) -> AccountSettings | None:
     if found.kind == "api" and settings.bounces and settings.bounces.return_path:
         settings.file.refuse(
             "return_path",
-            "a return_path cannot go by a web API: bounces come back to the provider, which shows them itself",
+            "a return_path cannot go by a web API: bounces come back to the provider, who shows them",
             hint="leave return_path out for this account, or send by the provider's mail server",
         )
     if needed:
