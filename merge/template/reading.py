@@ -39,7 +39,7 @@ _KNOWN = (
     *("Disposition-Notification-To", "Autocrypt"),
 )
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
-_ACTIVE_IN_MARKDOWN = re.compile(r"([!-/:-@\[-`{-~])")
+_ACTIVE_IN_MARKDOWN = re.compile(r"([!-/:-@\[-`{-~\t]|^ )", re.MULTILINE)
 _UNQUOTED = re.compile(r"<[a-zA-Z][^<>]*?\s([\w-]+)=(?=\{\{)")
 _PICTURE = re.compile(r"<img\b(?:[^>\"']|\"[^\"]*\"|'[^']*')*>", re.IGNORECASE)
 _ALT = re.compile(r"\salt\s*=", re.IGNORECASE)

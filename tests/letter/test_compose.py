@@ -8,7 +8,7 @@ from pathlib import Path
 
 import judge
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from letter_kit import DATE, recipient
 
@@ -555,6 +555,8 @@ class Tags(HTMLParser):
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.sampled_from(LETTERS), HOSTILE, HOSTILE, HOSTILE)
+@example(LETTERS[-1], "", "\t", "")
+@example(LETTERS[-1], "", "     x", "")
 def test_hostile_cells_add_nothing_to_a_message(desk, letter, a, b, c):
     name, text = letter
     desk.write("files/a.pdf", b"%PDF")
