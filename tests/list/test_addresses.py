@@ -183,7 +183,7 @@ def test_everyday_addresses_take_the_quick_way(monkeypatch):
 
 
 def test_hostile_lengths_take_no_time():
-    started = time.perf_counter()
+    started = time.process_time()
     for text in (
         "a" * 200_000,
         " " * 100_000 + "a",
@@ -193,7 +193,7 @@ def test_hostile_lengths_take_no_time():
     ):
         with pytest.raises(AddressError):
             parse_mailbox(text)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_lists_of_mailboxes():
