@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from merge.bounces.finding import Finding
-from merge.bounces.matching import Match
-from merge.bounces.visit import Visit
 from merge.words import column, count, plain
+
+if TYPE_CHECKING:
+    # Every command shows screens; only one reads mailboxes.
+    from merge.bounces.finding import Finding
+    from merge.bounces.matching import Match
+    from merge.bounces.visit import Visit
 
 _SHOWN = 40
 _WORDS = {

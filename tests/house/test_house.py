@@ -119,6 +119,7 @@ ONLY = {
     "ssl": {"smtp.wire"},
     "sqlite3": {"journal"},
     "pandas": {"table"},
+    "numpy": {"table"},
     "jinja2": {"template"},
     "httpx": {"api"},
     "typer": {"cli"},
