@@ -25,6 +25,14 @@ _HIDDEN = re.compile(rf"[{_INVISIBLE}]")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _TEXT = r"[A-Za-z0-9#$&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_ROLES = frozenset(
+    (
+        *("abuse", "ftp", "hostmaster", "info", "marketing", "news", "noc", "postmaster", "sales"),
+        *("security", "support", "usenet", "uucp", "webmaster", "www"),
+    )
+)
+"""Mailboxes whose names are the same in any case (RFC 2142)."""
+
 _PLAIN = re.compile(rf"({_TEXT}(?:\.{_TEXT})*)@((?:{_LABEL}\.)+[A-Za-z]{{2,63}})")
 _NOT_PLAIN = re.compile(r"=\?|(?:@|\.)..--|\.(?:arpa|invalid|local|localhost|onion|test)$", re.IGNORECASE)
 _NAMED = re.compile(
@@ -106,7 +114,9 @@ def _plain(text: str) -> str:
     if not plain or _NOT_PLAIN.search(text):
         return ""
     short = len(text) <= LONGEST_ADDRESS and len(plain[1]) <= LONGEST_LOCAL_PART
-    return f"{plain[1]}@{plain[2].lower()}" if short else ""
+    # The validator writes the names of RFC 2142 small, which are the same however they are written.
+    local = plain[1].lower() if plain[1].lower() in _ROLES else plain[1]
+    return f"{local}@{plain[2].lower()}" if short else ""
 
 
 def _checked(address: str) -> str:

@@ -153,6 +153,8 @@ def test_an_everyday_address_needs_no_validator():
 @example("A" * 65 + "@example.org")
 @example("a@" + ".".join(["b" * 60] * 4) + ".organisation")
 @example("=?a@example.org")
+@example("NOC@0.AA")
+@example("Info@Example.org")
 def test_the_quick_way_accepts_nothing_that_the_validator_refuses(text):
     address = room._plain(text)
     if not address:
