@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -93,10 +94,10 @@ def in_browser(console: Console, open_campaign: Callable[[], Campaign], port: in
             threading.Thread(target=webbrowser.open, args=(once,), daemon=True).start()
 
     folder = open_campaign().settings.folder
-    try:
+    # The server takes Ctrl-C itself, and passes it on or not, depending on what it is at.
+    with contextlib.suppress(KeyboardInterrupt):
         show(open_campaign, port=port, folders=[folder], ready=ready)
-    except KeyboardInterrupt:
-        console.talk(["", "The preview has ended. Nothing was sent."])
+    console.talk(["", "The preview has ended. Nothing was sent."])
 
 
 def _has_screen() -> bool:

@@ -226,10 +226,26 @@ def test_a_refusal_is_told_and_not_tried_again(tmp_path, post):
     assert "0 of 3" in done.stderr
 
 
+OPENED = []
+
+
+@pytest.fixture(autouse=True)
+def _ledgers_are_closed():
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
+def opened(folder, clock):
+    """The ledger of an account, closed when the test ends."""
+    OPENED.append(Ledger.open(folder / "ledger.db", account="a", clock=clock))
+    return OPENED[-1]
+
+
 def in_turn(folder, clock=None, told=None, **limits):
     """The turns of a test among all the runs of an account."""
     clock = clock or TestClock()
-    ledger = Ledger.open(folder / "ledger.db", account="a", clock=clock)
+    ledger = opened(folder, clock)
     pace = Pace(**limits)
     turns = Turns(pace, clock, NoJournal(), ledger)
     turns.recollect()
@@ -267,7 +283,7 @@ def test_test_letters_keep_the_pace_and_say_so(tmp_path):
 
 def test_a_test_takes_its_turn_behind_what_other_runs_sent(tmp_path):
     clock = TestClock()
-    other = Ledger.open(tmp_path / "ledger.db", account="a", clock=clock)
+    other = opened(tmp_path, clock)
     for _ in range(2):
         other.land(other.claim(lambda *_: True))
     turns = in_turn(tmp_path, clock, per_day=4)

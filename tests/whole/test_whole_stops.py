@@ -89,7 +89,7 @@ def test_a_second_ctrl_c_stops_at_once_and_leaves_the_message_in_flight_uncertai
 
 
 def test_a_signal_while_nothing_is_sent_says_so(tmp_path):
-    folder = campaign(tmp_path / "c", people(5000))
+    folder = campaign(tmp_path / "c", people(30_000))
     process = begin("preview", "--eml", "eml", cwd=folder)
     until = time.monotonic() + 20
     while not list(folder.glob("eml/*")):
