@@ -80,7 +80,7 @@ def test_other_overrides_leave_the_secret():
 
 
 def test_a_way_out_on_this_computer_gives_way_to_a_host():
-    found = read({"maildir": "/tmp/mail"}, HOST="mail.club.example")
+    found = read({"maildir": "/var/mail/ada"}, HOST="mail.club.example")
     assert (found.kind, found.host) == ("smtp", "mail.club.example")
 
 
