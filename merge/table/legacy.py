@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _ERROR = 5
 """The kind of a cell that shows an error, as xlrd counts kinds."""
 
+_STREAM = 2
+"""The kind of an entry in a compound file that holds bytes."""
+
 
 def around_xls(content: bytes, wanted: str, file: str) -> Around:
     """Look through an .xls with xlrd, which knows its number formats. Raises ListError."""
@@ -63,6 +66,7 @@ def _opened(content: bytes, file: str) -> Book:
     from xlrd import XLRDError, open_workbook  # noqa: PLC0415 - seldom needed
 
     try:
+        _refuse_circles(content)
         return open_workbook(
             file_contents=content, formatting_info=True, ragged_rows=True, logfile=io.StringIO()
         )
@@ -72,6 +76,25 @@ def _opened(content: bytes, file: str) -> Book:
         raise _broken(file, str(error)) from None
     except Exception as error:  # noqa: BLE001 - whatever a damaged file makes its reader stumble over
         raise _broken(file, type(error).__name__) from None
+
+
+def _refuse_circles(content: bytes) -> None:
+    """Raise XLRDError where a short stream of a compound file never ends: xlrd would follow it for ever."""
+    from xlrd import XLRDError  # noqa: PLC0415 - seldom needed
+    from xlrd.compdoc import SIGNATURE, CompDoc  # type: ignore[import-untyped]  # noqa: PLC0415 - likewise
+
+    if not content.startswith(SIGNATURE):
+        return
+    document = CompDoc(content, logfile=io.StringIO())
+    follows = document.SSAT
+    for entry in document.dirlist:
+        if entry.etype != _STREAM or entry.tot_size >= document.min_size_std_stream:
+            continue
+        at, steps = entry.first_SID, 0
+        while 0 <= at < len(follows):
+            at, steps = follows[at], steps + 1
+            if steps > len(follows):
+                raise XLRDError("a stream in it goes in circles")
 
 
 def _broken(file: str, reason: str) -> ListError:

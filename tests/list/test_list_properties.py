@@ -197,6 +197,17 @@ def test_damage_is_an_error_and_never_a_traceback(kind, data):
     assert told.hint or told.problems
 
 
+def test_a_workbook_whose_stream_goes_in_circles_is_damaged(tmp_path):
+    content = bytearray(WHOLE["xls"])
+    short_sectors = 512 * 3  # the file's table of them, in its third sector
+    assert content[short_sectors + 20 : short_sectors + 24] == (6).to_bytes(4, "little")
+    content[short_sectors + 20 : short_sectors + 24] = (4).to_bytes(4, "little")
+    path = tmp_path / "members.xls"
+    path.write_bytes(bytes(content))
+    with pytest.raises(ListError, match="circles"):
+        read_table(path)
+
+
 def test_rows_that_the_two_readers_count_differently_are_refused(tmp_path, monkeypatch):
     """The net under both: should pandas ever see other rows than the raw lines, nothing is sent."""
     path = tmp_path / "list.csv"
