@@ -78,10 +78,10 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_mail_takes_a_moment_and_no_more(name):
-    began = time.process_time()
+    began = time.monotonic()
     seen = sighting(HOSTILE[name])
     worth_a_look(HOSTILE[name])
-    took = time.process_time() - began
+    took = time.monotonic() - began
     assert took < 3, f"{took:.1f} s"
     assert not seen.ids
     assert not seen.gone

@@ -84,15 +84,15 @@ def test_no_question_walks_through_the_whole_table(path: Path, statement: str) -
 
 
 def test_open_go_on_and_status_take_no_time(path: Path) -> None:
-    began = time.process_time()
+    began = time.perf_counter()
     with Journal.open(path, edition="1", clock=WallClock()) as journal:
-        opened = time.process_time() - began
+        opened = time.perf_counter() - began
         counts = journal.counts()
         assert sum(counts.values()) == ROWS
         assert counts[State.SENT] == 300
         assert counts[State.UNCERTAIN] == len(journal.uncertain()) == 1
         assert journal.next_due() is None
-        told = time.process_time() - began
+        told = time.perf_counter() - began
     assert opened < 0.5
     assert told < 1.0
 

@@ -185,7 +185,7 @@ def test_everyday_addresses_take_the_quick_way(monkeypatch):
 
 
 def test_hostile_lengths_take_no_time():
-    started = time.process_time()
+    started = time.perf_counter()
     for text in (
         "a" * 200_000,
         " " * 100_000 + "a",
@@ -195,7 +195,7 @@ def test_hostile_lengths_take_no_time():
     ):
         with pytest.raises(AddressError):
             parse_mailbox(text)
-    assert time.process_time() - started < 1
+    assert time.perf_counter() - started < 1
 
 
 def test_lists_of_mailboxes():

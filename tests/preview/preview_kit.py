@@ -126,10 +126,3 @@ def previewing(folder: Path, *arguments: str):
             process.wait()
         process.stdout.close()
         process.stderr.close()
-
-
-def stretch() -> float:
-    """How much longer than on a quiet machine work takes at this moment: 1 where nothing else runs."""
-    wall, used = time.perf_counter(), time.process_time()
-    sum(range(5_000_000))
-    return max(1.0, (time.perf_counter() - wall) / (time.process_time() - used))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from preview_kit import campaign, many, previewing, stretch
+from preview_kit import campaign, many, previewing
 
 ROWS = 100_000
 
@@ -41,7 +41,7 @@ def test_the_page_opens_within_two_seconds(chromium, long, record_property):
     record_property(
         "seconds after the command, after the address", f"{now - long.began:.2f} {now - began:.2f}"
     )
-    assert now - began < 2 * stretch()
+    assert now - began < 2
     chromium.until(f"document.getElementById('found').textContent === '{ROWS:,}'")
 
 
@@ -49,7 +49,7 @@ def test_scrolling_keeps_up_while_the_rows_are_checked(chromium, long):
     gaps, rows, top = chromium.execute_async_script(FRAMES)
     assert rows < 60
     assert top > 300_000
-    assert gaps[len(gaps) // 2] < 34 * stretch()
+    assert gaps[len(gaps) // 2] < 34
 
 
 def test_the_end_of_the_list_is_reached_and_its_letter_shown(chromium, long):
@@ -57,7 +57,7 @@ def test_the_end_of_the_list_is_reached_and_its_letter_shown(chromium, long):
     began = time.perf_counter()
     chromium.keys("END")
     chromium.until(f"document.body.dataset.row === '{ROWS + 1}'")
-    assert time.perf_counter() - began < 2 * stretch()
+    assert time.perf_counter() - began < 2
     assert chromium.text("#name") == f"Person {ROWS - 1}"
     assert chromium.one(f"#row-{ROWS + 1}").is_displayed()
 
@@ -66,6 +66,6 @@ def test_search_and_filters_stay_quick(chromium, long):
     began = time.perf_counter()
     chromium.keys("/", *"p4242@")
     chromium.until("document.getElementById('found').textContent.startsWith('1 of')")
-    assert time.perf_counter() - began < 5 * stretch()
+    assert time.perf_counter() - began < 5
     chromium.keys("ESCAPE")
     chromium.until("document.getElementById('found').textContent === '100,000'")

@@ -68,6 +68,6 @@ def test_a_letter_that_says_nothing_of_it_stays_as_it_is(html):
     "cell", ["@media ", "color-scheme: ", "color-scheme:light ", " media = ", "prefers-color-scheme"]
 )
 def test_a_cell_cannot_make_it_slow(cell):
-    began = time.process_time()
+    began = time.perf_counter()
     toned(f"<p>{cell * 20_000}</p>", dark=True)
-    assert time.process_time() - began < 1
+    assert time.perf_counter() - began < 1

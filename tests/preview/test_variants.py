@@ -159,6 +159,6 @@ def test_the_letter_that_is_sent_knows_nothing_of_the_count(tmp_path):
 
 def test_a_thousand_rows_are_quick(tmp_path):
     body = '{% if plan == "pro" %}A{% else %}B{% endif %}{{ name|default("x") }}'
-    began = time.process_time()
+    began = time.perf_counter()
     tally(tmp_path, body, [{"plan": "pro", "name": str(n)} for n in range(1000)])
-    assert time.process_time() - began < 1
+    assert time.perf_counter() - began < 1
