@@ -15,7 +15,7 @@ from merge.dkim import DkimSigner
 from merge.errors import AddressError, ContentError, Problem
 from merge.journal import Journal
 from merge.message import email_message
-from merge.model import Delivery, Letter, Recipient, State
+from merge.model import Delivery, Letter, Recipient
 from merge.seal import seal
 from merge.suppression import Suppression
 from merge.table import Table
@@ -182,23 +182,25 @@ def deliveries(  # noqa: PLR0913 - what one run is about; all but two are named
     puts in what only a letter on its way has: the token to unsubscribe with, the address bounces go to.
     """
     made = 0
-    to_do = journal.to_do()
+    domain = parts.composer.domain
+    waiting = journal.waiting()
+    today = datetime.fromtimestamp(int(now), UTC)
     for recipient in parts.rows:
         if limit is not None and made >= limit:
             return
-        if recipient.row >= len(to_do) or not to_do[recipient.row]:
+        if recipient.row not in waiting:
             continue
         if rows is not None and recipient.row not in rows:
             continue
         key = _key(recipient)
-        standing = journal.standing(key) if key else None
-        if standing is None or standing.row != recipient.row:
+        standing = waiting.standing(recipient.row, key) if key else None
+        if standing is None:
             continue
-        if standing.state not in (State.WAITING, State.DEFERRED):
-            continue
-        date = standing.date or datetime.fromtimestamp(int(now), UTC)
         letter = parts.composer.compose(
-            recipient, key=key, message_id=journal.message_id(key, parts.composer.domain), date=date
+            recipient,
+            key=key,
+            message_id=journal.message_id(key, domain),
+            date=standing.date or today,
         )
         if letter.digest != standing.digest:
             raise ContentError(

@@ -43,8 +43,17 @@ def values(record: Record) -> tuple[str, ...]:
     said = " ".join(filter(None, (record.enhanced, record.reply)))
     reply = "; ".join(filter(None, (said, record.reason)))
     code = str(record.code or "")
-    plain = (str(record.row), record.key, record.to, record.state.value, code, reply, str(record.attempts))
-    return tuple(safe(text) for text in (*plain, record.message_id, moment(record.time)))
+    return (
+        str(record.row),
+        safe(record.key),
+        safe(record.to),
+        record.state.value,
+        code,
+        safe(reply),
+        str(record.attempts),
+        safe(record.message_id),
+        moment(record.time),
+    )
 
 
 def write_results(records: Iterable[Record], path: Path) -> None:

@@ -10,9 +10,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, Protocol
 
-from merge import assemble, bulk, journey, report
+from merge import assemble, bulk, journey, report, wayout
 from merge.account import AccountSettings, PaceSettings
 from merge.brake import Brake
+from merge.carrier import nothing_against
 from merge.clock import Clock
 from merge.config import Settings, pace_of
 from merge.courier import Ending, run
@@ -309,7 +310,7 @@ class Sending:
                 first=wish.first,
                 ledger=self.ledger if limits and limits.any else None,
                 mailed=self.ledger.mailed if self.ledger else None,
-                veto=self._veto,
+                veto=nothing_against if wayout.asks_veto(way) else self._veto,
             )
         finally:
             carrier.close()

@@ -72,6 +72,11 @@ def carrier(  # noqa: PLR0913 - the account, its key, and who hears of what
     return Maildir(path, before_commit) if way.kind == "maildir" else Folder(path, before_commit)
 
 
+def asks_veto(way: AccountSettings) -> bool:
+    """Whether the carrier of an account asks its veto itself, at the last moment (merge.carrier, rule 4)."""
+    return way.kind in {"smtp", "api"}
+
+
 def unfit(way: AccountSettings, delivery: Delivery) -> str:
     """Say why a letter cannot go this way; empty where it can, and always for a mail server."""
     if way.kind == "api":

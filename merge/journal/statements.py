@@ -4,6 +4,11 @@ STANDING = """
 SELECT row, state, attempts, due, date, digest, given, message_id, first, fingerprint, settled
 FROM rows WHERE edition = ? AND key = ? AND copy = 0
 """
+STANDINGS = """
+SELECT row, state, attempts, due, date, digest, given, message_id, first, fingerprint, settled, key
+FROM rows WHERE edition = ? AND row BETWEEN ? AND ? AND +copy = 0 AND +listed = 'waiting'
+  AND +state IN ('waiting', 'deferred')
+"""
 RECORDS = """
 SELECT row, key, recipient, state, code, enhanced, reply, attempts, message_id, time, due,
        settled, reason, stage

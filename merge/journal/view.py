@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from merge.journal import statements
 from merge.journal.bounced import KINDS, Bounces, in_words
 from merge.model import Record, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
     from merge.journal.database import Database
@@ -59,6 +59,38 @@ class Meta:
         self._database.run(statements.SET_META, (self._edition, name, value))
 
 
+class Waiting:
+    """The rows that are still to be sent, as they stood when each was read: a few at once, before its turn.
+
+    In the hands of the run that holds the journal, which alone changes a row, and each not before its turn.
+    """
+
+    _AT_ONCE = 64
+
+    def __init__(
+        self, to_do: bytearray, read: Callable[[int, int], Mapping[int, tuple[str, Standing]]]
+    ) -> None:
+        """`to_do` has a byte for each row number; `read` tells key and standing from one row to another."""
+        self._to_do = to_do
+        self._read = read
+        self._page = -1
+        self._known: Mapping[int, tuple[str, Standing]] = {}
+
+    def __contains__(self, row: int) -> bool:
+        """Whether the row with this number is still to be sent."""
+        return row < len(self._to_do) and self._to_do[row] == 1
+
+    def standing(self, row: int, key: str) -> Standing | None:
+        """Return where a row stands; None where that is not to be sent, or known by another key."""
+        page = row // self._AT_ONCE
+        if page != self._page:
+            first = page * self._AT_ONCE
+            self._known = self._read(first, first + self._AT_ONCE - 1)
+            self._page = page
+        known, standing = self._known.get(row, ("", None))
+        return standing if known == key else None
+
+
 class View:
     """The journal of one edition, to be read: also while a run goes on."""
 
@@ -79,22 +111,11 @@ class View:
             statements.STANDING,
             (self._id, key),
         )
-        if found is None:
-            return None
-        row, state, attempts, due, date, digest, given, message_id, first, fingerprint, settled = found
-        return Standing(
-            row,
-            self._visible(state),
-            attempts,
-            due,
-            datetime.fromisoformat(date) if date else None,
-            digest,
-            given,
-            message_id,
-            first,
-            fingerprint,
-            bool(settled),
-        )
+        return None if found is None else self._standing(found)
+
+    def waiting(self) -> Waiting:
+        """Return where the rows stand that are still to be sent, to be asked about in the list's order."""
+        return Waiting(self.to_do(), self._standings)
 
     def counts(self) -> dict[State, int]:
         """Return the number of rows in each of the seven states; they sum to the rows of the list."""
@@ -169,6 +190,27 @@ class View:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _standings(self, first: int, last: int) -> dict[int, tuple[str, Standing]]:
+        """Return key and standing of what is still to be sent, by row, from one row to another."""
+        found = self._database.page(statements.STANDINGS, (self._id, first, last))
+        return {row[0]: (row[-1], self._standing(row[:-1])) for row in found}
+
+    def _standing(self, found: tuple[Any, ...]) -> Standing:
+        row, state, attempts, due, date, digest, given, message_id, first, fingerprint, settled = found
+        return Standing(
+            row,
+            self._visible(state),
+            attempts,
+            due,
+            datetime.fromisoformat(date) if date else None,
+            digest,
+            given,
+            message_id,
+            first,
+            fingerprint,
+            bool(settled),
+        )
 
     def _visible(self, state: str) -> State:
         if state == "committing":
