@@ -15,7 +15,7 @@ from merge.attach import File, Shelf
 from merge.errors import AddressError, AttachmentError, ContentError, LetterError, Problem
 from merge.heading import Headers, Heading, LineError, as_shown, leaving
 from merge.markup import FORBIDDEN, Body, Typesetter
-from merge.model import Attachment, Envelope, Letter, Mailbox, Recipient, Woven
+from merge.model import Attachment, Envelope, Letter, Mailbox, Recipient, Woven, quick
 from merge.names import short_name
 from merge.template import HeaderLine, Rendered, Template
 from merge.unsubscribe import refuse_spoiled
@@ -28,6 +28,8 @@ _KEPT = 64
 _DOMAIN = re.compile(r"@([A-Za-z0-9.-]+[A-Za-z0-9])")
 _MARKED_UP = re.compile(r"<[A-Za-z/!]|&#?\w+;")
 _OVERHEAD = 1_200
+_letter = quick(Letter)
+_envelope_of = quick(Envelope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class Composer:
         Raises LetterError, AddressError or AttachmentError, each with the problem that `examine` reports.
         """
         plan = self._plan(recipient)
-        return Letter(
+        return _letter(
             key=key,
             row=recipient.row,
             envelope=_envelope(plan),
@@ -187,8 +189,9 @@ class Composer:
         headers += [("Subject", subject), *taken.others]
         if language and "content-language" not in taken.single:
             headers.append(("Content-Language", language))
-        own_values = rendered.own_text.values if rendered.own_text else ()
-        together = "".join({*rendered.main.values, *own_values})
+        together = "".join(rendered.main.values)
+        if rendered.own_text:
+            together += "".join(rendered.own_text.values)
         if not together.isprintable() and (bad := FORBIDDEN.search(together)):
             raise LetterError(f"a control character (U+{ord(bad[0]):04X}) cannot stand in a letter")
         preheader = taken.single.get("preheader", "")
@@ -284,10 +287,13 @@ def _size(text: Woven | None) -> int:
 
 
 def _envelope(plan: _Plan) -> Envelope:
-    sender = plan.mailboxes["from"][0].address
-    everyone = (*plan.mailboxes["to"], *plan.mailboxes.get("cc", ()), *plan.bcc)
+    mailboxes = plan.mailboxes
+    sender = mailboxes["from"][0].address
+    everyone = mailboxes["to"]
+    if plan.bcc or "cc" in mailboxes:
+        everyone = (*everyone, *mailboxes.get("cc", ()), *plan.bcc)
     if len(everyone) == 1:
-        return Envelope(sender, (everyone[0].address,))
+        return _envelope_of(sender, (everyone[0].address,))
     seen: dict[str, str] = {}
     for mailbox in everyone:
         seen.setdefault(normalise(mailbox.address), mailbox.address)

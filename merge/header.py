@@ -211,21 +211,31 @@ def _pack(name: str, tokens: Iterable[str]) -> str:
 def _encoded_words(text: str, first_room: int) -> Iterator[str]:
     """Cut a text into encoded words of whole characters, each at most 75 long (RFC 2047, 2 and 5)."""
     data = text.encode()
-    as_q = _shorter_as_q(len(data), len(data.translate(None, _SAFE)))
     room = min(first_room, _WORD) - _FRAME
     if room < _NARROW:
         room = _WORD - _FRAME
-    piece, used = bytearray(), 0
-    for character in text:
-        encoded = character.encode()
-        cost = sum(len(_Q[byte]) for byte in encoded) if as_q else len(encoded)
-        if piece and used + cost > (room if as_q else room // 4 * 3):
-            yield _encoded_word(bytes(piece), as_q=as_q)
-            piece, used = bytearray(), 0
-            room = _WORD - _FRAME
-        piece += encoded
-        used += cost
-    yield _encoded_word(bytes(piece), as_q=as_q)
+    at = 0
+    if _shorter_as_q(len(data), len(data.translate(None, _SAFE))):
+        quoted = "".join(map(_Q.__getitem__, data))
+        while piece := _quoted_up_to(room).match(quoted, at):
+            yield f"=?utf-8?q?{piece[0]}?="
+            at, room = piece.end(), _WORD - _FRAME
+    else:
+        while cut := _bytes_up_to(room // 4 * 3).match(data, at):
+            yield _encoded_word(cut[0], as_q=False)
+            at, room = cut.end(), _WORD - _FRAME
+
+
+@lru_cache(maxsize=64)
+def _quoted_up_to(length: int) -> re.Pattern[str]:
+    """Return what finds whole characters in the Q encoding; one that is longer by itself is found, too."""
+    return re.compile(rf".{{1,{length}}}(?<!=)(?<!=.)(?!=[89AB])|=..(?:=[89AB].)*")
+
+
+@lru_cache(maxsize=64)
+def _bytes_up_to(length: int) -> re.Pattern[bytes]:
+    """Return what finds whole characters in UTF-8."""
+    return re.compile(rb"(?s:.{1,%d})(?![\x80-\xbf])" % length)
 
 
 def _single_word(data: bytes, room: int) -> str:

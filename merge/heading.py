@@ -14,9 +14,10 @@ from merge import header
 from merge.address import parse_mailbox, parse_mailboxes
 from merge.attach import File, Shelf
 from merge.errors import AttachmentError, ContentError, LetterError
-from merge.model import Mailbox
+from merge.model import Mailbox, quick
 from merge.template import CLOSE, OPEN, HeaderLine
 
+_mailbox_of = quick(Mailbox)
 _SINGLE = frozenset({"subject", "preheader", "content-language", "list-unsubscribe"})
 _OURS = frozenset({"preheader", "content-type", "subject"})
 _FILES = frozenset({"attach", "attachment"})
@@ -75,6 +76,7 @@ class LineError(Exception):
 
 _Values = Sequence[str]
 _Step = Callable[[Headers, _Values], None]
+_Reader = Callable[[_Values], Mailbox | None]
 
 
 class Heading:
@@ -208,26 +210,40 @@ def _fixed_mailboxes(line: HeaderLine) -> _Step:
 
 def _mailboxes(line: HeaderLine) -> _Step:
     """Read an address header; a rendered value is one name or one address, never more."""
-    name, whole = line.name.lower(), _Filled(line.form)
-    readers = [_mailbox(text) for text in _split_outside(line.form)]
+    name = line.name.lower()
+    readers = [_mailbox(line.name, text) for text in _split_outside(line.form)]
+    if len(readers) == 1:
+        return _one_mailbox(name, readers[0])
 
     def step(found: Headers, values: _Values) -> None:
-        _judged(line.name, whole(values))
         found.address(name, tuple([box for reader in readers if (box := reader(values))]))
 
     return step
 
 
-def _mailbox(form: str) -> Callable[[_Values], Mailbox | None]:
+def _one_mailbox(name: str, reader: _Reader) -> _Step:
+    def step(found: Headers, values: _Values) -> None:
+        if box := reader(values):
+            found.address(name, (box,))
+
+    return step
+
+
+def _mailbox(header_name: str, form: str) -> _Reader:
     """Return what reads one mailbox, or nothing where its place is empty."""
     named = _NAMED.fullmatch(form)
     if named and OPEN in named[1]:
         display, address = _Filled(named[1]), _Filled(named[2])
-        return lambda values: Mailbox(display(values), parse_mailbox(address(values)).address)
+
+        def named_reader(values: _Values) -> Mailbox:
+            name = _judged(header_name, display(values))
+            return _mailbox_of(name, parse_mailbox(address(values)).address)
+
+        return named_reader
     plain = _Filled(form)
 
     def reader(values: _Values) -> Mailbox | None:
-        text = plain(values)
+        text = _judged(header_name, plain(values))
         return parse_mailbox(text) if text else None
 
     return reader
@@ -279,6 +295,6 @@ def leaving(urls: tuple[str, ...]) -> list[tuple[str, str]]:
     if flaw := header.flaw("List-Unsubscribe", value):
         raise LetterError(f"Unsubscribe: {flaw}")
     found = [("List-Unsubscribe", value)]
-    if any(url[:6].lower() == "https:" for url in urls):
+    if "<https:" in value.lower():
         found.append(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
     return found

@@ -18,13 +18,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from merge.errors import LetterError
-from merge.model import Woven
+from merge.model import Woven, quick
 
 if TYPE_CHECKING:
     from css_inline import CSSInliner
     from markdown_it import MarkdownIt
 
 _KEPT = 64
+_woven = quick(Woven)
 _PADDING = 20
 """How often nothing is written after a preheader, so that no inbox shows the letter's first words there."""
 _STYLED = re.compile(r"<style\b", re.IGNORECASE)
@@ -148,13 +149,13 @@ class Typesetter:
                 whole = self._token.sub(lambda token: shown[int(token[1]) - 1], "".join(pattern))
                 setting = self._made((whole,), bool(preheader), language)
             escaped = self._escaped((preheader, *values))
-            html = Woven(setting.html, tuple([escaped[slot] for slot in setting.html_slots]))
+            html = _woven(setting.html, tuple([escaped[slot] for slot in setting.html_slots]))
             images = setting.images
             if not own_text:
-                text = Woven(setting.text, tuple([_spaced(values[slot - 1]) for slot in setting.text_slots]))
+                text = _woven(setting.text, tuple([_spaced(values[slot - 1]) for slot in setting.text_slots]))
         if own_text:
             setting = self._text(own_text[0])
-            text = Woven(setting.text, tuple([own_text[1][slot - 1] for slot in setting.text_slots]))
+            text = _woven(setting.text, tuple([own_text[1][slot - 1] for slot in setting.text_slots]))
             digest += setting.digest
         return Body(html, text, images, digest)
 

@@ -6,12 +6,14 @@ Recipient (table) -> Letter (compose) -> Delivery (seal) -> Outcome (carrier)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, field, fields, make_dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import cast
+from typing import TypeVar, cast
 
 from merge.errors import Problem
+
+_Value = TypeVar("_Value")
 
 
 class State(StrEnum):
@@ -239,3 +241,28 @@ class Record:
     settled: bool = False
     reason: str = ""
     stage: str = ""
+
+
+def quick(kind: type[_Value]) -> type[_Value]:
+    """Return what makes values of one of these classes, with the same arguments, in half the time or less.
+
+    A frozen class sets each field through `object.__setattr__`. Here the fields are set on an object with
+    the same slots that is not frozen yet, and then becomes one of the class.
+    """
+
+    def freeze(self: object) -> None:
+        self.__class__ = kind  # it has the same slots
+
+    described = [
+        (found.name, found.type, field() if found.default is MISSING else field(default=found.default))
+        for found in fields(kind)  # type: ignore[arg-type] # they all are dataclasses
+    ]
+    draft = make_dataclass(
+        f"Quick{kind.__name__}",
+        described,
+        namespace={"__post_init__": freeze},
+        eq=False,
+        repr=False,
+        slots=True,
+    )
+    return cast("type[_Value]", draft)

@@ -6,9 +6,8 @@ shares no code with the writer, and reads only what the writer may write: anythi
 
 from __future__ import annotations
 
-import base64
 import re
-from binascii import Error, a2b_qp
+from binascii import Error, a2b_base64, a2b_qp
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -44,7 +43,7 @@ def proven(data: bytes) -> Proven:
 
 def lines(pieces: Iterable[bytes]) -> bytes:
     """Read a message in pieces of whole lines; return those that were not read before. Raises Misread."""
-    fresh = [piece for piece in pieces if type(piece) is not Proven]
+    fresh = [piece for piece in pieces if piece and type(piece) is not Proven]
     if [piece for piece in fresh if piece[-1] != _LF]:
         raise Misread("a line that is not complete")
     content = b"".join(fresh)
@@ -89,16 +88,22 @@ def headers(block: bytes, *, utf8: bool = False) -> list[str]:
 def field(line: str) -> tuple[str, str]:
     """Read one unfolded header into its name and its value. Raises Misread."""
     name, colon, value = line.partition(":")
-    if not colon or not _NAME.fullmatch(name):
+    if not colon or not _is_name(name):
         raise Misread("a line in the header block that is no header")
     return name, value.strip(" ")
 
 
-@lru_cache(maxsize=64)
-def written_text(line: str) -> tuple[str, str]:
-    """Read one unfolded header of text into its name and what it says. Raises Misread."""
-    name, value = field(line)
-    return name, text(value)
+@lru_cache(maxsize=256)
+def _is_name(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None
+
+
+def says(line: str, name: str, value: str) -> bool:
+    """Whether one unfolded header of text has this name, and says this to a person. Raises Misread."""
+    if "=?" not in line and _is_name(name):
+        return line == f"{name}: {value}"
+    found, written = field(line)
+    return found == name and text(written) == value
 
 
 @lru_cache(maxsize=64)
@@ -110,12 +115,9 @@ def written_mailboxes(line: str) -> tuple[str, tuple[tuple[str, str], ...]]:
 
 def text(value: str) -> str:
     """Read a header value as a person would see it: encoded words decoded, blanks between them dropped."""
-    words = value.count("=?")
-    if not words:
+    if "=?" not in value:
         return value
-    if words == 1 and (word := _ENCODED.fullmatch(value)):
-        return _decode(word)
-    return _ENCODED.sub(_decode, _BETWEEN.sub("", value) if " " in value else value)
+    return _ENCODED.sub(_decode, _BETWEEN.sub("", value) if "?= " in value else value)
 
 
 def mailboxes(value: str) -> tuple[tuple[str, str], ...]:
@@ -135,13 +137,14 @@ def mailboxes(value: str) -> tuple[tuple[str, str], ...]:
 
 
 def _decode(word: re.Match[str]) -> str:
-    if len(word[0]) > _LONGEST_WORD:
-        raise Misread(f"an encoded word of {len(word[0])} characters")
-    if word[1].lower() != "utf-8":
-        raise Misread(f"an encoded word in {word[1]}")
+    whole, charset, encoding, written = word.group(0, 1, 2, 3)
+    if len(whole) > _LONGEST_WORD:
+        raise Misread(f"an encoded word of {len(whole)} characters")
+    if charset.lower() != "utf-8":
+        raise Misread(f"an encoded word in {charset}")
     try:
-        if word[2] in "bB":
-            return base64.b64decode(word[3], validate=True).decode()
-        return a2b_qp(word[3].encode("ascii"), header=True).decode()
+        if encoding in "bB":
+            return a2b_base64(written, strict_mode=True).decode()
+        return a2b_qp(written, header=True).decode()
     except (Error, UnicodeDecodeError):
         raise Misread("an encoded word that cannot be decoded") from None

@@ -13,13 +13,14 @@ from functools import lru_cache
 
 from merge import header, proof
 from merge.errors import LetterError, SealError
-from merge.model import Attachment, Delivery, Letter, Mailbox, Woven
+from merge.model import Attachment, Delivery, Letter, Mailbox, Woven, quick
 
 _MARKS = re.compile("[\0\1\2]")
 _ASKING = ("method=REQUEST", "method=REPLY", "method=CANCEL", "method=COUNTER")
 _LONG_LINE = re.compile(r"[^\r\n]{999}")
 _BETWEEN_RUNS = "\0\n"
 _ENCODED_BUDGET = 64 * 2**20
+_delivery = quick(Delivery)
 
 
 def seal(letter: Letter, *, attempts: int = 0, not_before: float | None = None) -> Delivery:
@@ -37,7 +38,7 @@ def seal(letter: Letter, *, attempts: int = 0, not_before: float | None = None) 
         raise SealError(f"row {letter.row}: {error.message}") from error
     except proof.Misread as error:
         raise SealError(f"row {letter.row}: the message has {error}") from error
-    return Delivery(
+    return _delivery(
         key=letter.key,
         row=letter.row,
         envelope=letter.envelope,
@@ -132,7 +133,8 @@ class _Mould:
         size = len(whole.encode())
         self._size, self._beyond = size, size - len(whole)
         self._to_quote = not whole.isascii() or any(map(_LONG_LINE.search, blocks))
-        self._gaps = [gap.replace("\n", "\r\n") for gap in gaps]
+        self._gaps = [""] * (2 * len(gaps) - 1)
+        self._gaps[::2] = [gap.replace("\n", "\r\n") for gap in gaps]
         plain = [block.replace("\n", "\r\n").encode() for block in blocks]
         self._plain = None if self._to_quote else [proof.proven(block) for block in plain]
         self._quoted = [proof.proven(_quoted(block)) for block in plain]
@@ -140,11 +142,10 @@ class _Mould:
     def cast(self, values: tuple[str, ...]) -> tuple[str, list[bytes]] | None:
         """Return what `transfer` would for these values, in pieces; None where that is base64."""
         whole = "".join(values)
-        _refuse_marks(whole)
-        if "\n" in whole:
+        if not whole.isprintable():
+            _refuse_marks(whole)
             values = tuple([value.replace("\n", "\r\n") for value in values])
-        pieces = [""] * (2 * len(values) + 1)
-        pieces[::2] = self._gaps
+        pieces = self._gaps.copy()
         pieces[1::2] = values
         runs = "".join(pieces)
         if not runs.endswith("\r\n") and (runs or not self._size):
@@ -164,7 +165,7 @@ class _Mould:
 def _between(blocks: Sequence[bytes], runs: list[bytes]) -> list[bytes]:
     pieces = [b""] * (len(blocks) + len(runs))
     pieces[::2], pieces[1::2] = blocks, runs
-    return list(filter(None, pieces))
+    return pieces
 
 
 def _last_line_apart(text: str) -> tuple[str, str]:
@@ -182,13 +183,9 @@ def _same_for_all(text: str) -> tuple[str, bytes]:
     return transfer(text)
 
 
+@lru_cache(maxsize=64)
 def wire_date(moment: datetime) -> str:
     """Return a moment as the Date header has it (RFC 5322, 3.3)."""
-    return _wire_date(moment)
-
-
-@lru_cache(maxsize=64)
-def _wire_date(moment: datetime) -> str:
     return format_datetime(moment)
 
 
@@ -332,7 +329,7 @@ def _check(letter: Letter, top: bytes, pieces: list[bytes], content: bytes, toke
     fresh = proof.lines(pieces)
     if content.find(b"\r\n\r\n") != len(top) - 2:
         raise SealError(f"row {letter.row}: the header block ends early")
-    _check_headers(letter, proof.headers(top, utf8=letter.envelope.needs_smtputf8))
+    _check_headers(letter, proof.headers(top, utf8=not top.isascii() and letter.envelope.needs_smtputf8))
     if fresh.count(token.encode()) != _boundary_lines(letter):  # no shared line holds what one message has
         raise SealError(f"row {letter.row}: the parts are not those that were planned")
 
@@ -362,7 +359,7 @@ def _check_headers(letter: Letter, found: list[str]) -> None:
     for (name, value), line in zip(planned, found, strict=False):
         mailboxes = letter.mailboxes.get(name.lower())
         if mailboxes is None:
-            same = proof.written_text(line) == (name, value)
+            same = proof.says(line, name, value)
         else:
             boxes = tuple([(box.name, box.address) for box in mailboxes])
             same = proof.written_mailboxes(line) == (name, boxes)
