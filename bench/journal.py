@@ -21,7 +21,7 @@ from pathlib import Path
 from merge.carrier import Memory
 from merge.clock import WallClock
 from merge.courier import run
-from merge.journal import Journal, Ledger
+from merge.journal import Journal, Ledger, Listed
 from merge.model import Delivery, Envelope, State
 from merge.pace import Pace
 from merge.retry import Retry
@@ -105,7 +105,7 @@ def enrol(journal: Journal, rows: int) -> None:
         for row in range(rows):
             key = f"person{row}@example.org"
             if enrolment.seen(key) is None:
-                enrolment.add(row + 2, key, key, State.WAITING, "", "0123456789abcdef0123456789abcdef")
+                enrolment.add(Listed(row + 2, key, key, "0123456789abcdef0123456789abcdef"))
         enrolment.plan()
         enrolment.commit()
 

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 from merge.address import normalise, parse_mailbox, remarks
 from merge.errors import AddressError, ListError, Problem, Severity
+from merge.journal import Listed, Register
 from merge.model import Recipient, State
 
 _KEPT_PER_KIND = 1_000
@@ -43,27 +44,6 @@ class Examined(Protocol):
     @property
     def recipients(self) -> Sequence[str]:
         """The addresses of everyone who gets it."""
-
-
-class Register(Protocol):
-    """Where the rows are noted while they are checked."""
-
-    def seen(self, key: str) -> int | None:
-        """Return the row that has this key already in this pass."""
-
-    def add(  # noqa: PLR0913, PLR0917 - the columns of the record
-        self,
-        row: int,
-        key: str,
-        to: str,
-        state: State,
-        reason: str,
-        digest: str,
-        *,
-        duplicate: bool = False,
-        recipients: int = 1,
-    ) -> State:
-        """Note a row, and return the state it has now that its past is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,19 +128,18 @@ def check(  # noqa: C901, PLR0913 - a branch for each thing that may become of a
         if reason := _set_aside(recipient):
             to = recipient.address
             found.skip(reason)
-            register.add(recipient.row, to, to, State.SKIPPED, reason, "", duplicate=True)
+            register.add(Listed(recipient.row, to, to, state=State.SKIPPED, reason=reason, duplicate=True))
             continue
         who = identities.of(recipient)
         problems = [*recipient.problems, *who.problems, *identities.remarks(recipient, who)]
         if letter_sound and (reason := left_out(recipient)):
             found.skip(reason)
-            identities.leave_out(recipient.row)
-            register.add(recipient.row, who.key, who.to, State.SKIPPED, reason, "", duplicate=who.further)
+            register.add(who.line(State.SKIPPED, reason))
             continue
         if who.repeats:
             found.add(problems)
             found.skip(who.repeats)
-            register.add(recipient.row, who.key, who.to, State.SKIPPED, who.repeats, "", duplicate=True)
+            register.add(who.line(State.SKIPPED, who.repeats))
             continue
         examined = examine(recipient) if letter_sound else None
         if examined:
@@ -170,22 +149,15 @@ def check(  # noqa: C901, PLR0913 - a branch for each thing that may become of a
         wrong = next((problem.message for problem in problems if problem.severity == "error"), "")
         if wrong:
             found.invalid += 1
-            register.add(recipient.row, who.key, who.to, State.INVALID, wrong, "", duplicate=who.further)
+            register.add(who.line(State.INVALID, wrong))
         elif examined and (reason := withheld(who.key, examined)):
             words = f"not mailed: {reason}"
             found.add([Problem("warning", "suppressed", words, list_name, row=recipient.row, value=who.to)])
             found.skip(reason)
-            register.add(recipient.row, who.key, who.to, State.SKIPPED, reason, "")
+            register.add(who.line(State.SKIPPED, reason))
         elif examined:
-            state = register.add(
-                recipient.row,
-                who.key,
-                who.to,
-                State.WAITING,
-                "",
-                examined.digest,
-                recipients=len(examined.recipients),
-            )
+            line = Listed(recipient.row, who.key, who.to, examined.digest, len(examined.recipients))
+            state = register.add(line)
             found.approve(who.key, examined.digest)
             told(recipient)
             if state in (State.WAITING, State.DEFERRED):
@@ -211,11 +183,16 @@ class _Identity:
     `further`: the key is missing, or another row's. `repeats` says which row has the address already.
     """
 
+    row: int
     key: str
     to: str
     further: bool
     repeats: str
     problems: tuple[Problem, ...]
+
+    def line(self, state: State, reason: str) -> Listed:
+        """Return what the register is told of a row that gets no letter."""
+        return Listed(self.row, self.key, self.to, state=state, reason=reason, duplicate=self.further)
 
 
 class _Identities:
@@ -226,7 +203,6 @@ class _Identities:
         self._duplicates = duplicates
         self._list_name = list_name
         self._addresses: dict[int, int] = {}
-        self._left_out = bytearray()
 
     def of(self, recipient: Recipient) -> _Identity:
         """Return who the row is."""
@@ -235,32 +211,21 @@ class _Identities:
         except AddressError as error:
             wrong = self._problem("error", "address", recipient, error.message, error.hint)
             key = recipient.address if recipient.id is None else recipient.id.strip()
-            return _Identity(key, recipient.address, further=True, repeats="", problems=(wrong,))
-        if recipient.id is None:
-            key = normalise(to)
-            twin = self._register.seen(key)
-            if twin is None:
-                return _Identity(key, to, further=False, repeats="", problems=())
-            words = f"same address as row {twin}"
-            hint = ""
-            if self._is_left_out(twin):
-                words += ", which is left out, so nobody there gets a letter"
-                hint = '[columns] id = "..." keeps rows with one address apart'
-            if self._duplicates == "error":
-                wrong = self._problem("error", "duplicate", recipient, words, "take one of the two out")
-                return _Identity(key, to, further=True, repeats="", problems=(wrong,))
-            problem = self._problem("warning", "duplicate", recipient, words, hint)
-            return _Identity(key, to, further=True, repeats=words, problems=(problem,))
-        return self._by_id(recipient, recipient.id.strip(), to)
-
-    def leave_out(self, row: int) -> None:
-        """Note that a row gets no letter although nothing is wrong with it."""
-        if row >= len(self._left_out):
-            self._left_out.extend(bytes(row + 1024 - len(self._left_out)))
-        self._left_out[row] = 1
-
-    def _is_left_out(self, row: int) -> bool:
-        return row < len(self._left_out) and bool(self._left_out[row])
+            return _Identity(
+                recipient.row, key, recipient.address, further=True, repeats="", problems=(wrong,)
+            )
+        if recipient.id is not None:
+            return self._by_id(recipient, recipient.id.strip(), to)
+        key = normalise(to)
+        twin = self._register.seen(key)
+        if twin is None or twin.gives_way:
+            return _Identity(recipient.row, key, to, further=False, repeats="", problems=())
+        words = f"same address as row {twin.row}"
+        if self._duplicates == "error":
+            wrong = self._problem("error", "duplicate", recipient, words, "take one of the two out")
+            return _Identity(recipient.row, key, to, further=True, repeats="", problems=(wrong,))
+        problem = self._problem("warning", "duplicate", recipient, words)
+        return _Identity(recipient.row, key, to, further=True, repeats=words, problems=(problem,))
 
     def remarks(self, recipient: Recipient, who: _Identity) -> list[Problem]:
         """Return what a person should look at in an address that is one."""
@@ -271,15 +236,15 @@ class _Identities:
     def _by_id(self, recipient: Recipient, key: str, to: str) -> _Identity:
         twin = self._register.seen(key) if key else None
         if not key or twin is not None:
-            words = f"the id {key} belongs to row {twin} already" if key else "the id is empty"
+            words = f"the id {key} belongs to row {twin.row} already" if twin else "the id is empty"
             wrong = self._problem("error", "id", recipient, words, "give each row an id of its own")
-            return _Identity(key, to, further=True, repeats="", problems=(wrong,))
+            return _Identity(recipient.row, key, to, further=True, repeats="", problems=(wrong,))
         first = self._addresses.setdefault(hash(normalise(to)), recipient.row)
         if first == recipient.row:
-            return _Identity(key, to, further=False, repeats="", problems=())
+            return _Identity(recipient.row, key, to, further=False, repeats="", problems=())
         words = f"same address as row {first}; both get a letter, because their ids differ"
         problem = self._problem("warning", "duplicate", recipient, words)
-        return _Identity(key, to, further=False, repeats="", problems=(problem,))
+        return _Identity(recipient.row, key, to, further=False, repeats="", problems=(problem,))
 
     def _problem(
         self, severity: Severity, kind: str, recipient: Recipient, message: str, hint: str = ""

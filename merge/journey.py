@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from typing import Literal
 
-from merge.check import Findings, Register, check, row_key
+from merge.check import Findings, check, row_key
 from merge.compose import Composer
 from merge.consent import consents
 from merge.dkim import DkimSigner
 from merge.errors import AddressError, ContentError, Problem
-from merge.journal import Journal
+from merge.journal import Journal, Register
 from merge.message import email_message
 from merge.model import Delivery, Letter, Recipient
 from merge.seal import seal

@@ -9,7 +9,7 @@ from typing import Literal
 from merge import tested
 from merge.check import Findings, row_key
 from merge.errors import AddressError, ApprovalError, ContentError, UsageError
-from merge.journal import Enrolment, Journal
+from merge.journal import Enrolment, Journal, Listed
 from merge.journal import Plan as Comparison
 from merge.journey import Parts, look_through
 from merge.model import Recipient, State
@@ -160,26 +160,13 @@ class _Candidates:
         self._left = pace.allowance(now)
         self.seen = enrolment.seen
 
-    def add(  # noqa: PLR0913, PLR0917 - the register's signature
-        self,
-        row: int,
-        key: str,
-        to: str,
-        state: State,
-        reason: str,
-        digest: str,
-        *,
-        duplicate: bool = False,
-        recipients: int = 1,
-    ) -> State:
+    def add(self, line: Listed) -> State:
         """Enrol a row, and count it if this run could try it."""
-        stands = self._enrolment.add(
-            row, key, to, state, reason, digest, duplicate=duplicate, recipients=recipients
-        )
-        if state is not State.WAITING or (self._rows is not None and row not in self._rows):
+        stands = self._enrolment.add(line)
+        if line.state is not State.WAITING or (self._rows is not None and line.row not in self._rows):
             return stands
-        if stands in self._states or (stands is State.UNCERTAIN and self._again and self._asks(key)):
-            self._count(recipients)
+        if stands in self._states or (stands is State.UNCERTAIN and self._again and self._asks(line.key)):
+            self._count(line.recipients)
         return stands
 
     def _asks(self, key: str) -> bool:

@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import Final
 
 from merge.carrier import Carrier
-from merge.check import Register
 from merge.clock import Clock
 from merge.errors import CarrierError, ContentError
+from merge.journal import Register
 from merge.journey import Parts, look_through
 from merge.model import Delivery, Envelope, Letter, Mailbox, Outcome, Recipient, State
 from merge.pace import Pace

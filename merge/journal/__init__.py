@@ -9,6 +9,7 @@ from merge.journal.bounced import Bounce, Bounces, Sent
 from merge.journal.enrolment import Enrolment, Plan
 from merge.journal.ledger import Ledger
 from merge.journal.mailed import Mailed
+from merge.journal.register import Holder, Listed, Register
 from merge.journal.view import Meta, Standing, View
 from merge.journal.writing import Journal
 
@@ -16,11 +17,14 @@ __all__ = [
     "Bounce",
     "Bounces",
     "Enrolment",
+    "Holder",
     "Journal",
     "Ledger",
+    "Listed",
     "Mailed",
     "Meta",
     "Plan",
+    "Register",
     "Sent",
     "Standing",
     "View",

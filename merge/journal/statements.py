@@ -62,15 +62,27 @@ RETRY_FAILED = """
 UPDATE rows SET state = 'waiting', attempts = 0, first = NULL, due = NULL, reason = ''
 WHERE edition = ? AND copy = 0 AND state = 'failed' AND listed = 'waiting'
 """
-SEEN = "SELECT id, row FROM rows WHERE edition = ? AND key = ? AND copy = 0"
+SEEN = "SELECT id, row, listed FROM rows WHERE edition = ? AND key = ? AND copy = 0"
 ENROLLED = """
-SELECT row, recipient, listed, state, reason, digest, recipients, id, settled, given
+SELECT row, recipient, listed, state, reason, digest, recipients, id, settled, given, due
 FROM rows WHERE edition = ? AND key = ? AND copy = ?
 """
-AHEAD = """
-SELECT key, row, recipient, listed, state, reason, digest, recipients, id, settled, given
-FROM rows WHERE edition = ? AND (row, id) > (?, ?) AND +copy = 0 AND +listed > '' ORDER BY row, id LIMIT ?
+COPY_WITH = "SELECT 1 FROM rows WHERE edition = ? AND key = ? AND copy > 0 AND digest = ?"
+_AS_IT_WAS = """
+CASE WHEN listed = 'waiting' AND reason = '' THEN CASE state
+     WHEN 'waiting' THEN CASE WHEN due IS NULL THEN 0 END
+     WHEN 'sent' THEN CASE WHEN given = digest THEN 1 END
+     END END
 """
+AHEAD = f"""
+SELECT row, key, recipient, digest, recipients, {_AS_IT_WAS}, id
+FROM rows WHERE edition = ? AND (row, id) > (?, ?) AND +copy = 0 AND +listed > '' ORDER BY row, id LIMIT ?
+"""  # noqa: S608 - made of nothing but text from here
+AHEAD_IN_FULL = f"""
+SELECT key, row, recipient, listed, state, reason, digest, recipients, id, settled, given, due
+FROM rows WHERE edition = ? AND (row, id) > (?, ?) AND (row, id) <= (?, ?) AND +copy = 0 AND +listed > ''
+  AND {_AS_IT_WAS} IS NULL
+"""  # noqa: S608 - likewise
 LAST_NUMBER = "SELECT coalesce(max(id), 0) FROM rows"
 ENROL = """
 INSERT INTO rows (id, edition, key, copy, row, recipient, listed, state, reason, digest, recipients)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from merge.check import Findings
 from merge.errors import ContentError, Problem
+from merge.journal import Holder, Listed
 from merge.journey import look_through
 from merge.model import State
 from merge.preview.book import Book, Open
@@ -142,30 +143,19 @@ class _Notes:
         self.states: dict[int, tuple[State, str]] = {}
         self._survey = survey
         self._told = told
-        self._rows: dict[str, int] = {}
+        self._holders: dict[str, Holder] = {}
 
-    def seen(self, key: str) -> int | None:
-        """Return the row that has this key already."""
-        return self._rows.get(key)
+    def seen(self, key: str) -> Holder | None:
+        """Return the row that stands for this key."""
+        return self._holders.get(key)
 
-    def add(  # noqa: PLR0913, PLR0917 - the register's signature
-        self,
-        row: int,
-        key: str,
-        to: str,
-        state: State,
-        reason: str,
-        digest: str,
-        *,
-        duplicate: bool = False,
-        recipients: int = 1,
-    ) -> State:
+    def add(self, line: Listed) -> State:
         """Note a row; nothing has happened to it before."""
-        if state is not State.WAITING:
-            self.states[row] = (state, reason)
-        if not duplicate:
-            self._rows.setdefault(key, row)
+        if line.state is not State.WAITING:
+            self.states[line.row] = (line.state, line.reason)
+        if not line.duplicate:
+            self._holders[line.key] = Holder(line.row, line.state is State.SKIPPED)
         self._survey.done += 1
         if self._survey.done % _STEP == 0:
             self._told()
-        return state
+        return line.state

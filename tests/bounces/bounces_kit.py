@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from merge.clock import TestClock
-from merge.journal import Journal
+from merge.journal import Journal, Listed
 from merge.model import Delivery, Envelope, Outcome, State
 
 DOMAIN = "club.example"
@@ -57,7 +57,7 @@ def sent(
     with Journal.open(folder / "journal.db", edition=edition, clock=clock) as journal:
         with journal.enrolment() as enrolment:
             for row, (to, _) in enumerate(rows, 2):
-                enrolment.add(row, to, to, State.WAITING, "", "digest")
+                enrolment.add(Listed(row, to, to, "digest"))
             enrolment.commit()
         journal.begin("abcd-ef")
         for row, (to, number) in enumerate(rows, 2):

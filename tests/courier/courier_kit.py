@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from merge.clock import TestClock
 from merge.courier import Ending, run
-from merge.journal import Journal
+from merge.journal import Journal, Listed
 from merge.model import Delivery, Envelope, Outcome, State
 from merge.pace import Pace
 from merge.retry import Retry
@@ -111,7 +111,7 @@ class Sending:
         self.read: list[str] = []
         with self.journal.enrolment() as enrolment:
             for row, key in enumerate(self.keys, 2):
-                enrolment.add(row, key, f"{key}@x.example", State.WAITING, "", "d")
+                enrolment.add(Listed(row, key, f"{key}@x.example", "d"))
             enrolment.commit()
         self.line = Line(self.journal, self.clock)
         self.watch = Onlooker()

@@ -18,7 +18,7 @@ from merge.carrier import Memory
 from merge.clock import TestClock
 from merge.courier import run
 from merge.errors import CarrierError
-from merge.journal import Journal
+from merge.journal import Journal, Listed
 from merge.model import Delivery, Envelope, Outcome, State
 from merge.pace import Pace
 from merge.retry import Retry
@@ -66,6 +66,7 @@ class Campaign(RuleBasedStateMachine):
         self.states: dict[str, State] = {}
         self.attempts: Counter[str] = Counter()
         self.settled: set[str] = set()
+        self.put_off: set[str] = set()
         self.open()
         self.change(dict.fromkeys(KEYS, W))
 
@@ -85,13 +86,13 @@ class Campaign(RuleBasedStateMachine):
         """Enrol a list and have the model follow."""
         with self.journal.enrolment() as enrolment:
             for row, (key, state) in enumerate(rows.items(), 2):
-                enrolment.add(row, key, f"{key}@x.example", state, "", "d")
+                enrolment.add(Listed(row, key, f"{key}@x.example", "d", state=state))
             enrolment.commit()
         self.listed = rows
         for key, state in rows.items():
             was = self.states.get(key, W)
-            if was not in (S, F, U) and not (was is D and state is W):
-                self.states[key] = state
+            if was not in (S, F, U):
+                self.states[key] = D if state is W and key in self.put_off else state
 
     @rule(fate=fates)
     def send_in_peace(self, fate: dict[str, str]) -> None:
@@ -148,11 +149,13 @@ class Campaign(RuleBasedStateMachine):
         else:
             self.attempts[key] += 1
             self.states[key] = F if state is D and self.attempts[key] >= ATTEMPTS else state
+            (self.put_off.add if self.states[key] is D else self.put_off.discard)(key)
         return Outcome(key, delivery.row, state, stage, CODES[state])
 
     def uncertain(self, key: str) -> None:
         self.attempts[key] += 1
         self.states[key] = U
+        self.put_off.discard(key)
         self.settled.discard(key)
 
     def due(self) -> list[Delivery]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from merge.clock import TestClock
 from merge.courier import Ending, run
-from merge.journal import Journal
+from merge.journal import Journal, Listed
 from merge.model import Delivery, Envelope, Outcome, State
 from merge.pace import Pace
 from merge.retry import Retry
@@ -87,7 +87,7 @@ class Script:
 def enrol(journal: Journal, keys: Sequence[str]) -> None:
     with journal.enrolment() as enrolment:
         for row, key in enumerate(keys, 2):
-            enrolment.add(row, key, key, State.WAITING, "", "digest")
+            enrolment.add(Listed(row, key, key, "digest"))
         enrolment.commit()
 
 

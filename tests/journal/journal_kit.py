@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from merge.journal import Journal, Plan
+from merge.journal import Journal, Listed, Plan
 from merge.model import Delivery, Envelope, Outcome, State
 
 DATE = datetime(2027, 1, 15, 8, tzinfo=UTC)
@@ -36,9 +36,8 @@ def enrol(
         for number, item in enumerate(rows, 2):
             given = (item,) if isinstance(item, str) else item
             key, state, digest = (*given, *(State.WAITING, "d1")[len(given) - 1 :])
-            enrolment.add(
-                number, key, f"{key}@x.example", state, "" if state is State.WAITING else "because", digest
-            )
+            reason = "" if state is State.WAITING else "because"
+            enrolment.add(Listed(number, key, f"{key}@x.example", digest, state=state, reason=reason))
         plan = enrolment.plan()
         if commit:
             enrolment.commit()

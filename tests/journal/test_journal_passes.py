@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from journal_kit import bring
 
 from merge.clock import TestClock
-from merge.journal import Journal, Plan, enrolment
+from merge.journal import Journal, Listed, Plan, enrolment
 from merge.model import State
 
-Line = tuple[str, State, str]
+Item = tuple[str, State, str]
 LISTED = [State.WAITING, State.WAITING, State.WAITING, State.SKIPPED, State.INVALID]
 LINES = st.tuples(
     st.sampled_from([f"k{number}" for number in range(12)]),
@@ -24,22 +24,27 @@ LINES = st.tuples(
 )
 
 
-def walk(journal: Journal, lines: Sequence[Line]) -> tuple[Plan, dict[str, int]]:
+def walk(journal: Journal, lines: Sequence[Item]) -> tuple[Plan, dict[str, int]]:
     """Enrol a list as the check does; return the plan, and each key's first row."""
     first: dict[str, int] = {}
     with journal.enrolment() as walked:
         for row, (key, state, digest) in enumerate(lines, 2):
-            assert walked.seen(key) == first.get(key)
+            holder = walked.seen(key)
+            assert (holder and holder.row) == first.get(key)
             if key in first:
                 twin = f"same as row {first[key]}"
-                walked.add(row, key, f"{key}@x.example", State.SKIPPED, twin, "", duplicate=True)
+                again = Listed(row, key, f"{key}@x.example", state=State.SKIPPED, reason=twin, duplicate=True)
+                walked.add(again)
                 continue
             first[key] = row
             to_be_sent = state is State.WAITING
             walked.add(
-                *(row, key, f"{key}@x.example", state, "" if to_be_sent else "because"),
-                digest if to_be_sent else "",
-                recipients=1 + len(digest) * (digest == "d2"),
+                Listed(
+                    *(row, key, f"{key}@x.example", digest if to_be_sent else ""),
+                    recipients=1 + len(digest) * (digest == "d2"),
+                    state=state,
+                    reason="" if to_be_sent else "because",
+                )
             )
         plan = walked.plan()
         walked.commit()
@@ -54,7 +59,7 @@ def walk(journal: Journal, lines: Sequence[Line]) -> tuple[Plan, dict[str, int]]
     keep=st.booleans(),
 )
 def test_whatever_is_done_to_the_list(
-    at_once: int, passes: list[list[Line]], sent: list[State], *, keep: bool
+    at_once: int, passes: list[list[Item]], sent: list[State], *, keep: bool
 ) -> None:
     if keep:  # mostly the list as it was, with a few lines moved and changed
         passes = [passes[0], passes[0][1:] + passes[0][:1], passes[0], *passes[1:], passes[0][::-1]]

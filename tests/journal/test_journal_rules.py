@@ -12,7 +12,7 @@ from journal_kit import DATE, bring, delivery, enrol, outcome
 
 from merge.clock import TestClock
 from merge.errors import JournalError, UsageError
-from merge.journal import Journal
+from merge.journal import Holder, Journal, Listed
 from merge.model import State
 
 W, N, K = State.WAITING, State.INVALID, State.SKIPPED
@@ -74,7 +74,7 @@ def test_an_enrolment_that_is_not_committed_leaves_no_trace(journal: Journal) ->
 
 def test_an_enrolment_that_fails_leaves_no_trace(journal: Journal) -> None:
     with contextlib.suppress(ZeroDivisionError), journal.enrolment() as enrolment:
-        enrolment.add(2, "a", "a@x.example", W, "", "d1")
+        enrolment.add(Listed(2, "a", "a@x.example", "d1"))
         raise ZeroDivisionError
     assert journal.standing("a") is None
     enrol(journal, ["a"])
@@ -129,14 +129,16 @@ def test_further_rows_with_a_key_are_kept_and_never_sent(journal: Journal) -> No
     for again in range(2):
         with journal.enrolment() as enrolment:
             assert enrolment.seen("a") is None
-            enrolment.add(2, "a", "a@x.example", W, "", "d1")
-            assert enrolment.seen("a") == 2
+            enrolment.add(Listed(2, "a", "a@x.example", "d1"))
+            assert enrolment.seen("a") == Holder(2, gives_way=False)
             for row in (3 + again, 5):
-                enrolment.add(row, "a", "a@x.example", K, "the same as row 2", "d1", duplicate=True)
+                enrolment.add(
+                    Listed(row, "a", "a@x.example", "d1", 1, K, "the same as row 2", duplicate=True)
+                )
             with pytest.raises(ValueError, match="cannot be enrolled as waiting"):
-                enrolment.add(6, "a", "a@x.example", W, "", "d1", duplicate=True)
+                enrolment.add(Listed(6, "a", "a@x.example", "d1", duplicate=True))
             with pytest.raises(ValueError, match="enrolled before"):
-                enrolment.add(7, "a", "a@x.example", W, "", "d1")
+                enrolment.add(Listed(7, "a", "a@x.example", "d1"))
             enrolment.commit()
         rows = [(record.row, record.state) for record in journal.records()]
         assert rows == [(2, W), (3 + again, K), (5, K)]

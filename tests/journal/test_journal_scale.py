@@ -13,7 +13,7 @@ import pytest
 from journal_kit import bring, delivery
 
 from merge.clock import WallClock
-from merge.journal import Journal, statements
+from merge.journal import Journal, Listed, statements
 from merge.journal.database import Database
 from merge.model import State
 
@@ -36,7 +36,7 @@ def enrol_all(journal: Journal) -> None:
         for number in range(ROWS):
             key = f"person{number}"
             assert enrolment.seen(key) is None
-            enrolment.add(number + 2, key, f"{key}@x.example", State.WAITING, "", "0123456789abcdef")
+            enrolment.add(Listed(number + 2, key, f"{key}@x.example", "0123456789abcdef"))
         enrolment.plan()
         enrolment.commit()
 

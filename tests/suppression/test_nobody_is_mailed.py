@@ -18,7 +18,7 @@ from merge.account import accounts_path
 from merge.clock import WallClock
 from merge.courier import run
 from merge.errors import ListError
-from merge.journal import Journal
+from merge.journal import Journal, Listed
 from merge.model import Delivery, Envelope
 from merge.pace import Pace
 from merge.retry import Retry
@@ -157,7 +157,7 @@ def test_who_says_no_while_the_server_is_away_is_not_mailed_when_it_is_back(
     ):
         with journal.enrolment() as enrolment:
             for number in range(4):
-                enrolment.add(number, person(number), person(number), State.WAITING, "", "d")
+                enrolment.add(Listed(number, person(number), person(number), "d"))
             enrolment.commit()
         account = Account(
             "127.0.0.1", post.port, "none", pipelining=min(int(level), 2), window=3 if level == "3" else 0
@@ -224,7 +224,7 @@ def test_a_deferred_row_that_says_no_is_not_tried_again(tmp_path: Path) -> None:
             with journal.enrolment() as enrolment:
                 findings = campaign.findings()
                 assert findings.rows == 2
-                enrolment.add(2, person(0), person(0), State.WAITING, "", "d")
+                enrolment.add(Listed(2, person(0), person(0), "d"))
                 enrolment.commit()
             journal._database.run("UPDATE rows SET state = 'deferred', due = 1.0, attempts = 1")
         append(tmp_path / "suppressed.csv", [Entry(person(0))])

@@ -23,7 +23,7 @@ from merge.api.session import ApiSession
 from merge.clock import WallClock
 from merge.courier import Ending, run
 from merge.errors import CarrierError, JournalError
-from merge.journal import Journal
+from merge.journal import Journal, Listed
 from merge.model import Delivery, Record, State
 from merge.pace import Pace
 from merge.retry import Retry
@@ -76,7 +76,7 @@ def send(
         with journal.enrolment() as enrolment:
             for row in rows:
                 one = delivery(row)
-                enrolment.add(row, one.key, one.key, State.WAITING, "", one.digest)
+                enrolment.add(Listed(row, one.key, one.key, one.digest))
             enrolment.commit()
         if settle == "again":
             journal.settle("again")

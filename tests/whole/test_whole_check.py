@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from merge.check import check, row_key
 from merge.errors import AddressError, ListError, Problem
+from merge.journal import Holder
 from merge.model import Recipient, State
 
 
@@ -18,16 +19,16 @@ class Register:
     """A journal that knows nothing of the past."""
 
     rows: dict[int, tuple[str, str, State, str]] = field(default_factory=dict)
-    keys: dict[str, int] = field(default_factory=dict)
+    keys: dict[str, Holder] = field(default_factory=dict)
 
     def seen(self, key):
         return self.keys.get(key)
 
-    def add(self, row, key, to, state, reason, digest, *, duplicate=False, recipients=1):  # noqa: PLR0917 - the protocol's
-        self.rows[row] = (key, to, state, reason)
-        if not duplicate:
-            self.keys[key] = row
-        return state
+    def add(self, line):
+        self.rows[line.row] = (line.key, line.to, line.state, line.reason)
+        if not line.duplicate:
+            self.keys[line.key] = Holder(line.row, line.state is State.SKIPPED)
+        return line.state
 
 
 @dataclass
@@ -103,18 +104,37 @@ def test_rows_left_out_by_choice_are_skipped_and_never_wrong():
     assert not found.errors
 
 
-def test_a_second_row_of_an_address_whose_first_is_left_out_is_never_passed_over_in_silence():
+def test_a_chosen_row_gets_the_letter_where_an_earlier_one_of_its_address_is_left_out():
     found, register = look(
-        rows("a@x.example", "b@x.example", "A@x.example"),
+        rows("a@x.example", "b@x.example", "A@x.example", "a@X.example"),
         left_out=lambda r: "not chosen" if r.row == 2 else "",
     )
-    assert register.rows[4][2] is State.SKIPPED
-    (problem,) = found.problems
-    assert problem.row == 4
-    assert problem.message == "same address as row 2, which is left out, so nobody there gets a letter"
-    assert "id" in problem.hint
-    found, _ = look(rows("a@x.example", "b@x.example", "A@x.example"))
-    assert [problem.message for problem in found.problems] == ["same address as row 2"]
+    assert [register.rows[n][2] for n in (2, 3, 4, 5)] == [
+        State.SKIPPED,
+        State.WAITING,
+        State.WAITING,
+        State.SKIPPED,
+    ]
+    assert [(p.row, p.message) for p in found.problems] == [(5, "same address as row 4")]
+    assert found.skipped == (("not chosen", 1), ("same address as another row", 1))
+
+
+def test_an_id_belongs_to_its_row_even_where_that_is_left_out():
+    found, _ = look(
+        rows("a@x.example", "b@x.example", ids=("1", "1")),
+        left_out=lambda r: "not chosen" if r.row == 2 else "",
+    )
+    assert [(p.row, p.message) for p in found.problems] == [(3, "the id 1 belongs to row 2 already")]
+
+
+def test_a_row_left_out_is_no_duplicate_of_a_chosen_one():
+    for left in (2, 3):
+        found, _ = look(
+            rows("a@x.example", "a@x.example"),
+            left_out=lambda r, left=left: "not chosen" if r.row == left else "",
+            duplicates="error",
+        )
+        assert not found.problems
 
 
 def test_a_thousand_of_a_kind_are_kept_and_all_are_counted():
