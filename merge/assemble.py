@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -31,23 +30,22 @@ from merge.compose import Composer
 from merge.config import Settings
 from merge.consent import CONSENT_COLUMN
 from merge.dkim import DkimSigner
-from merge.errors import AddressError, ConfigError, ContentError
+from merge.errors import AddressError, ConfigError
 from merge.group import Grouped
 from merge.journal import Journal, Ledger
-from merge.journey import Parts, letters
-from merge.model import Envelope, Letter
+from merge.journey import Parts
+from merge.model import Delivery, Envelope, Letter
 from merge.names import resolve
 from merge.pace import Pace
 from merge.rehearsal import OnlyTo
 from merge.retry import Retry
 from merge.sandbox import HOST, sandbox
-from merge.seal import seal
 from merge.smtp.meaning import NOOP, QUIT, RSET
 from merge.smtp.session import Account, Greeting, Session
 from merge.smtp.steps import Deadlines
 from merge.suppression import SUPPRESSED_FILE, Suppression
 from merge.table import ListOptions, Table, read_table
-from merge.template import choose, read_template
+from merge.template import Choice, choose, read_template
 from merge.template.branches import Branches
 from merge.unsubscribe import Tokens, personal
 
@@ -106,18 +104,20 @@ def parts(settings: Settings, people: object = None) -> Parts:
                 f"the list has a column {name} of its own, so [unsubscribe] is not clear",
                 hint="take one of the two away",
             )
+    condition = choose(settings.where) if settings.where else None
     return Parts(
         table=table,
-        rows=_grouped(table, settings) if settings.group_by else table,
+        rows=_grouped(table, settings, condition) if settings.group_by else table,
         template=template,
         composer=composer,
         list_name=settings.list_name,
-        condition=choose(settings.where) if settings.where else None,
+        condition=condition,
         duplicates=settings.duplicates,
         branches=partial(Branches, settings.letter, files=settings.files, given=settings.given),
         dkim=dkim_signer(settings),
         suppression=Suppression(*suppression_files(settings)),
         consent=_consent_column(table, settings),
+        unfit=unfit(settings),
     )
 
 
@@ -150,9 +150,9 @@ def dkim_signer(settings: Settings) -> DkimSigner | None:
     return DkimSigner(way.dkim) if way and way.dkim else None
 
 
-def _grouped(table: Table, settings: Settings) -> Grouped:
+def _grouped(table: Table, settings: Settings, chosen: Choice | None) -> Grouped:
     """Group rows by a column, by any of its names; "email" is the address, whatever its column is called."""
-    return Grouped(table, _column(table, settings, settings.group_by, "group_by"))
+    return Grouped(table, _column(table, settings, settings.group_by, "group_by"), chosen)
 
 
 def _column(table: Table, settings: Settings, wanted: str, key: str) -> str:
@@ -204,17 +204,13 @@ def account(settings: Settings, *, needed: bool) -> AccountSettings | None:
     return wayout.located(found, settings.folder)
 
 
-def refuse_unfit(way: AccountSettings, parts: Parts, clock: Clock) -> None:
-    """Raise ContentError where the campaign's first letter cannot go this way as it stands.
-
-    A later letter that cannot is a failed row; that the first one cannot is better known before all others.
-    """
-    if way.kind == "smtp":
-        return
-    date = datetime.fromtimestamp(int(clock.now()), UTC)
-    first = next(letters(parts, lambda _: f"<first@{parts.composer.domain}>", date), None)
-    if first and (why := wayout.unfit(way, seal(first))):
-        raise ContentError(why, hint="change the letter, or send it another way")
+def unfit(settings: Settings) -> Callable[[Delivery], str] | None:
+    """Return what says why a letter cannot go by the campaign's account; None where any can."""
+    try:
+        way = account(settings, needed=False)
+    except ConfigError:
+        return None  # an account that cannot be followed is told where it is needed
+    return partial(wayout.unfit, way) if way and wayout.is_particular(way) else None
 
 
 def sandbox_account(port: int) -> AccountSettings:

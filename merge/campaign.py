@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from functools import cached_property
@@ -69,12 +70,7 @@ class Campaign:
 
     def findings(self) -> Findings:
         """Check the list, the letter and every row. Raises ContentError, ConfigError where that cannot be."""
-        self.parts.ready()
-        with (
-            assemble.passing_journal(self.settings, self._clock) as journal,
-            journal.enrolment() as enrolment,
-        ):
-            return journey.look_through(self.parts, enrolment)
+        return self._look_through(self.parts)
 
     def check(self) -> list[Problem]:
         """Return everything that is wrong, errors and warnings; an empty list is a clean campaign."""
@@ -144,9 +140,10 @@ class Campaign:
                     Journal.open(path, edition=self.settings.edition, clock=self._clock)
                 )
             ledger = None if sandbox else self._ledger(stack, way, talk)
-            self.parts.ready()
+            parts = self._for_sandbox if sandbox else self.parts
+            parts.ready()
             sending = Sending(
-                self.settings, self.parts, self._clock, journal, ledger, way, home, sandbox, wish, talk
+                self.settings, parts, self._clock, journal, ledger, way, home, sandbox, wish, talk
             )
             return sending.go(dry_run=dry_run)
 
@@ -283,6 +280,19 @@ class Campaign:
                 next_step=next_step(counts, 0),
             )
 
+    @property
+    def _for_sandbox(self) -> journey.Parts:
+        """The parts for the sandbox, which takes every letter, whatever way they are to go otherwise."""
+        return replace(self.parts, unfit=None)
+
+    def _look_through(self, parts: journey.Parts) -> Findings:
+        parts.ready()
+        with (
+            assemble.passing_journal(self.settings, self._clock) as journal,
+            journal.enrolment() as enrolment,
+        ):
+            return journey.look_through(parts, enrolment)
+
     def _identity(self, journal: Journal) -> tuple[Callable[[str], str], datetime]:
         domain = self.parts.composer.domain
         date = datetime.fromtimestamp(int(self._clock.now()), UTC)
@@ -309,7 +319,9 @@ class Campaign:
         if view is None:
             return
         with view:
-            if view.running or view.meta.get("fingerprint") == self.findings().fingerprint:
+            if view.running:
+                return
+            if view.meta.get("fingerprint") == self._look_through(self._for_sandbox).fingerprint:
                 return
         for path in (*home.glob("[0-9]*-*.eml"), *home.glob("journal.db*"), home / "results.csv"):
             if path.is_file():

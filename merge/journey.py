@@ -9,10 +9,10 @@ from email.message import EmailMessage
 from typing import Literal
 
 from merge.check import Findings, check, row_key
-from merge.compose import Composer
+from merge.compose import Composer, Examined
 from merge.consent import consents
 from merge.dkim import DkimSigner
-from merge.errors import AddressError, ContentError, Problem
+from merge.errors import AddressError, ContentError, Problem, SealError
 from merge.journal import Journal, Register
 from merge.message import email_message
 from merge.model import Delivery, Letter, Recipient
@@ -22,6 +22,9 @@ from merge.table import Table
 from merge.template import Choice, Template
 from merge.template.branches import Branches
 
+_ANY_DAY = datetime(2027, 1, 1, tzinfo=UTC)
+"""The date of letters that are only looked at."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -30,7 +33,7 @@ class Parts:
     `rows` are those of the table, grouped where the campaign says so. `list_name` is as the person wrote it.
     `branches` compiles the letter once more, for counting its kinds. `dkim` vouches for the letters, where
     anybody does. `suppression` knows who does not want them, and the column `consent`, where there is one,
-    who does.
+    who does. `unfit` says why a finished letter cannot go the way it is to go; None where any can.
     """
 
     table: Table
@@ -44,6 +47,7 @@ class Parts:
     dkim: DkimSigner | None = None
     suppression: Suppression = field(default_factory=Suppression)
     consent: str = ""
+    unfit: Callable[[Delivery], str] | None = None
 
     @property
     def problems(self) -> list[Problem]:
@@ -65,6 +69,24 @@ class Parts:
         """Write a letter as it leaves, to the last byte. Raises SealError, ConfigError."""
         delivery = seal(letter, attempts=attempts, not_before=not_before)
         return self.dkim.sign(delivery) if self.dkim else delivery
+
+    def examine(self, recipient: Recipient) -> Examined:
+        """Look at one row, its letter, and whether that can go its way. Bad rows raise nothing."""
+        examined = self.composer.examine(recipient)
+        if self.unfit is None or any(problem.severity == "error" for problem in examined.problems):
+            return examined
+        letter = self.composer.compose(recipient, key="", message_id="<any@letter>", date=_ANY_DAY)
+        try:
+            why = self.unfit(seal(letter))
+        except SealError as error:
+            why = error.message
+        if not why:
+            return examined
+        hint = "change the letter, or send it another way"
+        problem = Problem(
+            "error", "way", why, self.list_name, row=recipient.row, value=recipient.address, hint=hint
+        )
+        return replace(examined, problems=(*examined.problems, problem))
 
     def left_out(self, recipient: Recipient) -> str:
         """Say why the campaign leaves a row out; empty where it does not. Raises LetterError."""
@@ -118,7 +140,7 @@ def look_through(
     parts.suppression.refresh()
     return check(
         parts.rows,
-        examine=parts.composer.examine,
+        examine=parts.examine,
         register=register,
         list_name=parts.list_name,
         general=parts.problems,
@@ -134,26 +156,30 @@ def letters(
 ) -> Iterator[Letter]:
     """Yield the letter of each row that can have one, in the order of the list; nothing is recorded.
 
-    A second row with an address that was there before has none, as when sending, whether or not the first
-    one has one. `rows` are numbers as the spreadsheet shows them. Raises ContentError where no row can have
-    a letter, because the letter itself is wrong.
+    As when sending, a second row with an address has none, unless the rows before it are left out, by the
+    campaign or because they are not among `rows`, numbers as the spreadsheet shows them. Raises ContentError
+    where no row can have a letter, because the letter itself is wrong.
     """
     if errors := [problem for problem in parts.problems if problem.severity == "error"]:
         raise ContentError("the letter cannot be sent as it is", hint="mend it first", problems=errors)
     parts.suppression.refresh()
     seen: set[str] = set()
     for recipient in parts.rows:
+        if rows is not None and recipient.row not in rows:
+            continue
         key = _deliverable_key(parts, recipient)
         if not key or key in seen:
             continue
-        seen.add(key)
-        if (rows is not None and recipient.row not in rows) or _is_wrong(recipient):
+        if _is_wrong(recipient):
+            seen.add(key)
             continue
         try:
             letter = parts.composer.compose(recipient, key=key, message_id=message_id(key), date=date)
         except ContentError:
+            seen.add(key)
             continue
         if not parts.withheld(letter.envelope.recipients):
+            seen.add(key)
             yield letter
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from merge import tested
-from merge.check import Findings, row_key
+from merge.check import Findings, address_key, row_key
 from merge.errors import AddressError, ApprovalError, ContentError, UsageError
 from merge.journal import Enrolment, Journal, Listed
 from merge.journal import Plan as Comparison
@@ -81,7 +81,8 @@ def propose(  # noqa: PLR0913, PLR0917 - each is one ingredient of the plan
     goes_on = any(journal.counts().values())
     candidates = _Candidates(enrolment, journal, wish, pace, now)
     kinds = Kinds(parts.branches())
-    findings = look_through(parts, candidates, _reached(journal, wish), withheld, told=kinds.add)
+    left_out = _asked_for(parts, wish.rows, _reached(journal, wish))
+    findings = look_through(parts, candidates, left_out, withheld, told=kinds.add)
     if wish.expect and wish.expect != findings.fingerprint:
         raise ApprovalError(
             f"the fingerprint is {findings.fingerprint}, not the expected {wish.expect}",
@@ -125,6 +126,29 @@ def _reached(journal: Journal, wish: Wish) -> Callable[[Recipient], str]:
     return left_out
 
 
+def _asked_for(
+    parts: Parts, rows: range | None, left_out: Callable[[Recipient], str]
+) -> Callable[[Recipient], str]:
+    """Return what tells, besides, that a row gives way to one of the `rows` that has the same address."""
+    if rows is None or parts.duplicates == "error" or any(one.severity == "error" for one in parts.problems):
+        return left_out
+    asked_for: dict[str, int] = {}
+    for recipient in parts.rows:
+        if recipient.row >= rows.stop:
+            break
+        key = address_key(recipient) if recipient.row in rows else ""
+        if key and not parts.left_out(recipient) and not left_out(recipient):
+            asked_for.setdefault(key, recipient.row)
+
+    def gives_way(recipient: Recipient) -> str:
+        if reason := left_out(recipient):
+            return reason
+        row = asked_for.get(address_key(recipient)) if recipient.row not in rows else None
+        return f"same address as row {row}" if row else ""
+
+    return gives_way
+
+
 def refusal(list_name: str, findings: Findings) -> ContentError:
     """Return the error that lists what must be mended before anything is sent."""
     errors = tuple(problem for problem in findings.problems if problem.severity == "error")
@@ -132,6 +156,9 @@ def refusal(list_name: str, findings: Findings) -> ContentError:
         return ContentError(
             "the letter cannot be sent as it is", hint="mend it and send again", problems=errors
         )
+    reasons = {problem.message if problem.kind == "way" else "" for problem in errors}
+    if findings.first is None and len(reasons) == 1 and "" not in reasons:
+        return ContentError(errors[0].message, hint=errors[0].hint)
     return ContentError(
         f"{list_name}: {findings.invalid:,} of {findings.rows:,} rows can't be sent",
         hint=f"mend {list_name} and send again, or leave them out: mergepost send --skip-invalid",

@@ -147,8 +147,6 @@ class Sending:
         with journal.enrolment() as enrolment:
             proposal = self._propose(enrolment, wish)
             finish = self._finish(dry_run=dry_run) if proposal.tries else as_it_is
-            if proposal.tries and self.way:
-                assemble.refuse_unfit(self.way, self.parts, self.clock)
             agreed = not proposal.tries or talk.approve(proposal, self.way, self.settings)
             if dry_run or not agreed:
                 states = proposal.record.states

@@ -77,6 +77,11 @@ def asks_veto(way: AccountSettings) -> bool:
     return way.kind in {"smtp", "api"}
 
 
+def is_particular(way: AccountSettings) -> bool:
+    """Whether there are letters that cannot go this way."""
+    return way.kind == "api" or (way.kind == "program" and reads_recipients(way.command))
+
+
 def unfit(way: AccountSettings, delivery: Delivery) -> str:
     """Say why a letter cannot go this way; empty where it can, and always for a mail server."""
     if way.kind == "api":

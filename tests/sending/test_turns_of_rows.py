@@ -9,7 +9,7 @@ import pytest
 
 from merge import Campaign, State
 from merge.clock import TestClock
-from merge.journal import Journal, View
+from merge.journal import Journal, Listed, View
 from merge.model import Delivery, Envelope, Outcome
 from merge.sending import Consent
 
@@ -34,9 +34,11 @@ def journal(tmp_path):
             with opened.enrolment() as enrolment:
                 for row in rows:
                     state = (W, W, W, N, K)[row % 5]
-                    enrolment.add(row, f"k{row}", f"p{row}@x.example", state, "", f"d{row}")
+                    to = f"p{row}@x.example"
+                    enrolment.add(Listed(row, f"k{row}", to, digest=f"d{row}", state=state))
                     if row % 7 == 0:
-                        enrolment.add(row + 1000, f"k{row}", "", K, "again", "", duplicate=True)
+                        again = Listed(row + 1000, f"k{row}", to, state=K, reason="again", duplicate=True)
+                        enrolment.add(again)
                 enrolment.commit()
             if rows.stop == 300:
                 for row in rows:

@@ -169,7 +169,7 @@ def test_a_letter_that_cannot_go_this_way_is_refused_before_the_plan_is_agreed(c
     assert sent.code == 1
     assert "Mailjet's web API does not take the header List-Id" in sent.err
     assert not desk.heads
-    assert json.loads(command("status", "--json").out)["states"]["waiting"] == 3
+    assert json.loads(command("status", "--json").out)["states"]["invalid"] == 3
 
 
 def test_the_doctor_asks_and_sends_nothing(campaign, desks, vendor):
