@@ -100,6 +100,16 @@ def row_key(recipient: Recipient) -> str:
     return normalise(parse_mailbox(recipient.address).address)
 
 
+def address_key(recipient: Recipient) -> str:
+    """Return the address that a row is known by; empty where it has an id, or no letter of its own."""
+    if recipient.id is not None or _set_aside(recipient):
+        return ""
+    try:
+        return row_key(recipient)
+    except AddressError:
+        return ""
+
+
 def check(  # noqa: C901, PLR0913 - a branch for each thing that may become of a row, and its ingredients
     recipients: Iterable[Recipient],
     *,
