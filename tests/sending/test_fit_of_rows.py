@@ -76,3 +76,17 @@ def test_other_ways_take_such_a_letter(write, program) -> None:
     assert campaign.send(sandbox=True).states[State.SENT] == 2
     assert campaign.send(sandbox=True).tried == 0
     assert not [p for p in write("", "boss@example.com", program="true").check() if p.severity == "error"]
+
+
+def test_a_web_api_is_asked_about_every_row_although_no_call_is_made(tmp_path) -> None:
+    (tmp_path / "people.csv").write_text(f"email,topic\na@x.example,News\nb@x.example,{'x' * 256}\n", "utf-8")
+    (tmp_path / "letter.txt").write_text("Subject: {{ topic }}\n\nHello\n", "utf-8")
+    (tmp_path / "campaign.toml").write_text(
+        'list = "people.csv"\nletter = "letter.txt"\nfrom = "ada@ada.example"\n'
+        '[account]\nprovider = "mailjet-api"\nuser = "key"\npassword = {env = "NOT_SET"}\n',
+        "utf-8",
+    )
+    errors = [problem for problem in Campaign.load(tmp_path).check() if problem.severity == "error"]
+    assert [(problem.row, problem.message) for problem in errors] == [
+        (3, "Mailjet's web API takes subjects of 255 characters at most")
+    ]
