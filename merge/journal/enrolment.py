@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from merge.journal import statements
@@ -76,7 +75,7 @@ class Enrolment:
         self._ahead: dict[str, tuple[Any, ...]] = {}
         self._in_full: dict[str, _Known] = {}
         self._read_to: tuple[int, int] | None = (-1, -1)
-        self._used = 0
+        self._read = 0
         self._fresh: dict[tuple[str, int], tuple[Any, ...]] = {}
         self._has_copies = False
         self._moved: dict[tuple[str, int], str] = {}
@@ -119,7 +118,6 @@ class Enrolment:
         breaks these rules.
         """
         if not line.duplicate and (ahead := self._ahead.pop(line.key, None)) is not None:
-            self._used += 1
             how = ahead[5]
             if how is not None and ahead[:5] == line[:5] and line[5:] == _TO_BE_SENT:
                 self._seen[ahead[6]] = 1
@@ -176,55 +174,46 @@ class Enrolment:
         self._kept += bool(known.listed) and not line.duplicate
         stands = _standing(line, known)
         self._uncertain += stands is State.UNCERTAIN and not known.settled
-        if line.state is State.WAITING:
-            before = known.digest
-            another = self._was_a_copy(line) if line.row != known.row and line.digest != before else None
-            if another:
-                # Another row stood for the key last time, and may be still to come.
-                self._moved[line.key, known.row] = before
-                before = another.digest
-            self._compare(line, known, stands, before)
-        return self._write_again(line, known, stands)
+        before = known.digest
+        another = self._was_a_copy(line) if line.row != known.row and line.digest != before else None
+        if another:
+            # Another row stood for the key last time, and may be still to come.
+            self._moved[line.key, known.row] = before
+            before = another.digest
+        self._compare(line, known, stands, before)
+        return self._write_again(line, known, stands, before)
 
     def _share(self, line: Listed, holder: _Known) -> State:
         """Take up a row whose key a skipped row has had so far in this pass."""
         if line.state is State.SKIPPED:
             return self.add(line._replace(duplicate=True))
-        last_time = self._look_up(line.key, holder.row)
-        was_copy = self._was_a_copy(line)
+        before = self._moved.pop((line.key, line.row), None)
+        if before is None:
+            was_copy = self._was_a_copy(line)
+            before = was_copy.digest if was_copy else ""
         reason = holder.reason
         if holder.state != State.SKIPPED:
             reason = f"left out; row {line.row} has the same address"
         self._states[holder.state] -= 1
-        left_out = Listed(
-            holder.row,
-            line.key,
-            holder.to,
-            "" if last_time else holder.digest,
-            holder.recipients,
-            State.SKIPPED,
-            reason,
-            duplicate=True,
-        )
-        self.add(left_out)
+        skipped = (holder.digest, holder.recipients, State.SKIPPED, reason)
+        self.add(Listed(holder.row, line.key, holder.to, *skipped, duplicate=True))
         self._write()
         stands = _standing(line, holder)
-        if line.state is State.WAITING:
-            # Where the rows had not changed places before, the digest on record is that of the other row.
-            before = holder.digest if last_time else was_copy.digest if was_copy else ""
-            self._compare(line, holder, stands, before)
-        return self._write_again(line, holder, stands)
+        self._compare(line, holder, stands, before)
+        return self._write_again(line, holder, stands, before)
 
     def _was_a_copy(self, line: Listed) -> _Known | None:
         """Return what is on record of a row that another one stood for when it was last enrolled."""
         return self._look_up(line.key, line.row) if self._has_copies else None
 
     def _compare(self, line: Listed, known: _Known, stands: State, before: str) -> None:
-        """Count a letter that reads otherwise than `before`, the digest of this row's letter last time.
+        """Count a letter to be sent that reads otherwise than `before`, the digest of this row's last one.
 
         A row that had none, for it was left out, has not changed. Nor has one whose key was sent the letter
         of another row that is still in the list.
         """
+        if line.state is not State.WAITING:
+            return
         if stands is State.SENT or stands is State.UNCERTAIN:
             self._changed_after += line.digest != known.given and not self._is_of_another(line, known)
         elif before or known.listed == State.INVALID:
@@ -237,10 +226,10 @@ class Enrolment:
         where = (self._edition, line.key, known.given)
         return self._has_copies and self._database.one(statements.COPY_WITH, where) is not None
 
-    def _write_again(self, line: Listed, known: _Known, stands: State) -> State:
+    def _write_again(self, line: Listed, known: _Known, stands: State, before: str) -> State:
         """Bring the record up to date; what has no letter now keeps the digest of the last one it had."""
         reason = known.reason if stands is not line.state and stands == known.state else line.reason
-        digest = line.digest or known.digest
+        digest = line.digest or before
         now = (line.row, line.to, line.state.value, stands.value, reason, digest, line.recipients)
         if now != known[:7]:
             self._database.run(statements.ENROL_AGAIN, (*now, known.number))
@@ -249,24 +238,23 @@ class Enrolment:
 
     def _read_on(self) -> None:
         """Read ahead, once half of what was read is used; where the list is another, that never comes."""
-        if self._read_to is None or (self._ahead and self._used < _AT_ONCE // 2):
+        used = self._read - len(self._ahead)
+        if self._read_to is None or (self._ahead and used < _AT_ONCE // 2):
             return
-        self._used = 0
         if len(self._ahead) > 4 * _AT_ONCE:
             self._ahead.clear()
             self._in_full.clear()
-        begin = self._read_to
-        found = self._database.page(statements.AHEAD, (self._edition, *begin, _AT_ONCE))
+        found = self._database.page(statements.AHEAD, (self._edition, *self._read_to, _AT_ONCE))
         self._read_to = (found[-1][0], found[-1][6]) if len(found) == _AT_ONCE else None
         # What was met in this pass may have moved to where it is read again.
         marks = self._seen
         fresh = {row[1]: row for row in found if not marks[row[6]]}
         self._ahead.update(fresh)
-        if None in map(_AS_IT_WAS_OF, found):
-            place = (self._edition, *begin, found[-1][0], found[-1][6])
-            for key, *rest in self._database.page(statements.AHEAD_IN_FULL, place):
-                if key in fresh:
-                    self._in_full[key] = _Known(*rest)
+        self._read = len(self._ahead)
+        if others := [row[6] for row in fresh.values() if row[5] is None]:
+            places = ",".join("?" * len(others))
+            for key, *rest in self._database.page(f"{statements.IN_FULL}({places})", tuple(others)):
+                self._in_full[key] = _Known(*rest)
 
     def _look_up(self, key: str, copy: int) -> _Known | None:
         """Return what is on record of a row that was not read ahead, this pass included."""
@@ -344,5 +332,3 @@ _TO_BE_SENT = (State.WAITING, "", False)
 
 _AS_IT_WAS = (State.WAITING, State.SENT)
 """Where a row stands that is to be sent as before: by the number that AHEAD gives."""
-
-_AS_IT_WAS_OF = itemgetter(5)

@@ -78,11 +78,10 @@ AHEAD = f"""
 SELECT row, key, recipient, digest, recipients, {_AS_IT_WAS}, id
 FROM rows WHERE edition = ? AND (row, id) > (?, ?) AND +copy = 0 AND +listed > '' ORDER BY row, id LIMIT ?
 """  # noqa: S608 - made of nothing but text from here
-AHEAD_IN_FULL = f"""
+IN_FULL = """
 SELECT key, row, recipient, listed, state, reason, digest, recipients, id, settled, given, due
-FROM rows WHERE edition = ? AND (row, id) > (?, ?) AND (row, id) <= (?, ?) AND +copy = 0 AND +listed > ''
-  AND {_AS_IT_WAS} IS NULL
-"""  # noqa: S608 - likewise
+FROM rows WHERE id IN
+"""
 LAST_NUMBER = "SELECT coalesce(max(id), 0) FROM rows"
 ENROL = """
 INSERT INTO rows (id, edition, key, copy, row, recipient, listed, state, reason, digest, recipients)
