@@ -36,6 +36,7 @@ def enrol(
         for number, item in enumerate(rows, 2):
             given = (item,) if isinstance(item, str) else item
             key, state, digest = (*given, *(State.WAITING, "d1")[len(given) - 1 :])
+            assert enrolment.seen(key) is None
             reason = "" if state is State.WAITING else "because"
             enrolment.add(Listed(number, key, f"{key}@x.example", digest, state=state, reason=reason))
         plan = enrolment.plan()
