@@ -26,6 +26,7 @@ from merge.account import AccountSettings
 from merge.address import parse_mailbox
 from merge.check import Findings
 from merge.clock import Clock, WallClock
+from merge.compose import Plans
 from merge.config import Settings, pace_of, read_settings
 from merge.errors import AddressError, ContentError, JournalError, LockedError, Problem
 from merge.journal import Journal, Ledger, View
@@ -140,7 +141,7 @@ class Campaign:
                     Journal.open(path, edition=self.settings.edition, clock=self._clock)
                 )
             ledger = None if sandbox else self._ledger(stack, way, talk)
-            parts = self._for_sandbox if sandbox else self.parts
+            parts = replace(self._for_sandbox if sandbox else self.parts, plans=Plans())
             parts.ready()
             sending = Sending(
                 self.settings, parts, self._clock, journal, ledger, way, home, sandbox, wish, talk

@@ -15,7 +15,7 @@ from merge.attach import File, Shelf
 from merge.errors import AddressError, AttachmentError, ContentError, LetterError, Problem
 from merge.heading import Headers, Heading, LineError, as_shown, leaving
 from merge.markup import FORBIDDEN, Body, Typesetter
-from merge.model import Attachment, Envelope, Letter, Mailbox, Recipient, Woven, quick
+from merge.model import Attachment, Cells, Envelope, Letter, Mailbox, Recipient, Woven, quick
 from merge.names import short_name
 from merge.template import HeaderLine, Rendered, Template
 from merge.unsubscribe import refuse_spoiled
@@ -63,6 +63,39 @@ class _Plan(NamedTuple):
     digest: str
 
 
+class Plans:
+    """Letters as planned when their rows were checked, for when they are sent: each is given out once.
+
+    Only for the very row that was checked: one that reads otherwise has to be planned anew, and so has a
+    letter with files, which may have changed. Of a long list they are those of the first rows alone, so that
+    memory stays flat.
+    """
+
+    def __init__(self, most: int = 32 * 1024 * 1024) -> None:
+        """Keep plans for letters and rows of so many bytes at `most`, all in all."""
+        self._left = most
+        self._kept: dict[int, tuple[Recipient, _Plan, int]] = {}
+
+    def keep(self, recipient: Recipient, plan: _Plan, size: int) -> None:
+        """Keep the plan of a row, for a letter of about so many bytes, if there is room."""
+        cells = recipient.cells
+        if plan.files or plan.images or not isinstance(cells, Cells) or recipient.row in self._kept:
+            return
+        weight = size + cells.length
+        if recipient.group or weight > self._left:
+            return
+        self._left -= weight
+        self._kept[recipient.row] = recipient, plan, weight
+
+    def take(self, recipient: Recipient) -> _Plan | None:
+        """Return the plan of exactly this row, None where it has to be made."""
+        if (found := self._kept.pop(recipient.row, None)) is None:
+            return None
+        known, plan, weight = found
+        self._left += weight
+        return plan if known == recipient else None
+
+
 class Composer:
     """Makes the letters of one campaign. `sender` is a mailbox; a From in the letter wins.
 
@@ -105,8 +138,11 @@ class Composer:
             return found[1].lower()
         return self._sender.address.rpartition("@")[2] if self._sender else ""
 
-    def examine(self, recipient: Recipient) -> Examined:
-        """Look at one row: render it, judge its headers, addresses and files. Bad rows raise nothing."""
+    def examine(self, recipient: Recipient, plans: Plans | None = None) -> Examined:
+        """Look at one row: render it, judge its headers, addresses and files. Bad rows raise nothing.
+
+        `plans` keep what was planned, for `compose`.
+        """
         try:
             plan = self._plan(recipient)
         except ContentError as error:
@@ -114,18 +150,22 @@ class Composer:
         size = _OVERHEAD + _size(plan.body.html) + _size(plan.body.text)
         for _, file in (*plan.files, *plan.images):
             size += len(file.content) * 138 // 100
+        if plans is not None:
+            plans.keep(recipient, plan, size)
         problems = tuple(self._warnings(recipient, plan))
         recipients = _envelope(plan).recipients
         return Examined(
             problems, plan.mailboxes["to"][0].address, plan.subject, plan.digest, size, recipients
         )
 
-    def compose(self, recipient: Recipient, *, key: str, message_id: str, date: datetime) -> Letter:
-        """Make one row's letter. `message_id` is in angle brackets.
+    def compose(
+        self, recipient: Recipient, *, key: str, message_id: str, date: datetime, plans: Plans | None = None
+    ) -> Letter:
+        """Make one row's letter, from its plan where that is among `plans`. `message_id` has angle brackets.
 
         Raises LetterError, AddressError or AttachmentError, each with the problem that `examine` reports.
         """
-        plan = self._plan(recipient)
+        plan = (plans.take(recipient) if plans is not None else None) or self._plan(recipient)
         return _letter(
             key=key,
             row=recipient.row,

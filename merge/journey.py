@@ -9,7 +9,7 @@ from email.message import EmailMessage
 from typing import Literal
 
 from merge.check import Findings, check, row_key
-from merge.compose import Composer, Examined
+from merge.compose import Composer, Examined, Plans
 from merge.consent import consents
 from merge.dkim import DkimSigner
 from merge.errors import AddressError, ContentError, Problem, SealError
@@ -33,7 +33,8 @@ class Parts:
     `rows` are those of the table, grouped where the campaign says so. `list_name` is as the person wrote it.
     `branches` compiles the letter once more, for counting its kinds. `dkim` vouches for the letters, where
     anybody does. `suppression` knows who does not want them, and the column `consent`, where there is one,
-    who does. `unfit` says why a finished letter cannot go the way it is to go; None where any can.
+    who does. `unfit` says why a finished letter cannot go the way it is to go; None where any can. `plans`
+    keep letters from their check to their sending.
     """
 
     table: Table
@@ -48,6 +49,7 @@ class Parts:
     suppression: Suppression = field(default_factory=Suppression)
     consent: str = ""
     unfit: Callable[[Delivery], str] | None = None
+    plans: Plans | None = None
 
     @property
     def problems(self) -> list[Problem]:
@@ -72,7 +74,7 @@ class Parts:
 
     def examine(self, recipient: Recipient) -> Examined:
         """Look at one row, its letter, and whether that can go its way. Bad rows raise nothing."""
-        examined = self.composer.examine(recipient)
+        examined = self.composer.examine(recipient, self.plans)
         if self.unfit is None or any(problem.severity == "error" for problem in examined.problems):
             return examined
         letter = self.composer.compose(recipient, key="", message_id="<any@letter>", date=_ANY_DAY)
@@ -227,6 +229,7 @@ def deliveries(  # noqa: PLR0913 - what one run is about; all but two are named
             key=key,
             message_id=journal.message_id(key, domain),
             date=standing.date or today,
+            plans=parts.plans,
         )
         if letter.digest != standing.digest:
             raise ContentError(

@@ -75,6 +75,19 @@ class Cells(Mapping[str, str]):
         """Whether there is such a column."""
         return name in self._places
 
+    def __eq__(self, other: object) -> bool:
+        """Whether all columns and texts are the same, their order included; others compare as mappings."""
+        if isinstance(other, Cells):
+            return self._texts == other._texts and self._places == other._places
+        return super().__eq__(other)
+
+    __hash__ = None  # type: ignore[assignment] # as every mapping
+
+    @property
+    def length(self) -> int:
+        """How many characters there are in all."""
+        return sum(map(len, self._texts))
+
     def __repr__(self) -> str:
         """As a dict."""
         return repr(dict(self))
