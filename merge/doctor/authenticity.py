@@ -28,6 +28,8 @@ class Sender:
     `selectors` are the DKIM selectors that were told; without any, the usual ones are tried.
     `one_click` tells whether the letter can be unsubscribed from with one click (RFC 8058). `signature`
     tells whether the one that is made here counts for the From domain; None where none is made here.
+    `return_path` is the domain of the envelope's sender, where that is not the From domain: SPF is asked
+    about that one (RFC 7208, 2.4).
     """
 
     domain: str
@@ -37,6 +39,13 @@ class Sender:
     rows: int = 0
     one_click: bool = False
     signature: bool | None = None
+    return_path: str = ""
+
+    @property
+    def envelope(self) -> str:
+        """The domain that receivers see in the envelope; some services put their own there."""
+        own_bounces = self.provider is not None and self.provider.own_bounces
+        return self.domain if own_bounces or not self.return_path else self.return_path
 
 
 def examine(sender: Sender, dns: Dns | None) -> list[Finding]:
@@ -97,7 +106,15 @@ def _own(sender: Sender, dns: Dns) -> Iterator[Finding]:
         )  # fmt: skip
         return
     yield from _mail_exchanger(domain, dns)
-    spf = read_spf(domain, dns)
+    if sender.envelope != domain:
+        if not dns.exists(sender.envelope):
+            yield Finding(
+                "warning", "domain", f"the domain {sender.envelope} of return_path does not exist",
+                "Receivers refuse mail from it, and bounces get lost. Correct [bounces] return_path.",
+            )  # fmt: skip
+            return
+        yield from _mail_exchanger(sender.envelope, dns)
+    spf = read_spf(sender.envelope, dns)
     yield from _spf(sender, spf, dns)
     yield from _reverse(sender, dns)
     keys: list[Key] = []
@@ -105,7 +122,7 @@ def _own(sender: Sender, dns: Dns) -> Iterator[Finding]:
         keys, tried = _keys(sender, dns)
         yield from _dkim(sender, keys, tried)
     at, policy = find_policy(domain, dns)
-    spf_matches = _spf_matches(sender, spf, dns)
+    spf_matches = _spf_matches(sender, spf, dns) if _aligned(sender, at, policy) else False
     signs = bool(sender.signature) or any(not key.revoked for key in keys)
     yield from _dmarc(sender, at, policy, spf_matches=spf_matches, signs=signs)
     if sender.rows >= BULK:
@@ -133,7 +150,7 @@ def _mail_exchanger(domain: str, dns: Dns) -> Iterator[Finding]:
 
 
 def _spf(sender: Sender, spf: Spf | None, dns: Dns) -> Iterator[Finding]:
-    provider, domain = sender.provider, sender.domain
+    provider, domain = sender.provider, sender.envelope
     wanted = f'"v=spf1 include:{provider.spf} ~all"' if provider and provider.spf else '"v=spf1 mx ~all"'
     if spf is None:
         grade: Grade = "note" if provider and provider.own_bounces else "warning"
@@ -203,8 +220,21 @@ def _reverse(sender: Sender, dns: Dns) -> Iterator[Finding]:
         yield Finding("ok", "ptr", f"the addresses of {sender.host} have names that lead back to them")
 
 
+def _aligned(sender: Sender, at: str, policy: str | None) -> bool:
+    """Whether DMARC takes the envelope's domain for the From domain: they share the one of the policy.
+
+    With aspf=s they have to be the same (RFC 9989).
+    """
+    domain, envelope = sender.domain, sender.envelope
+    if envelope == domain:
+        return True
+    if policy and tags_of(policy).get("aspf", "r").lower() == "s":
+        return False
+    return f".{envelope}".endswith(f".{at}") or domain.endswith(f".{envelope}")
+
+
 def _spf_matches(sender: Sender, spf: Spf | None, dns: Dns) -> bool | None:
-    """Whether SPF will pass for the From domain; None where that cannot be told."""
+    """Whether SPF will pass for the envelope's domain; None where that cannot be told."""
     if spf is None or spf.errors or (sender.provider and sender.provider.own_bounces):
         return False
     if sender.provider and sender.provider.spf in spf.included:

@@ -48,13 +48,15 @@ _USUAL_PORTS: dict[int, Security] = {465: "tls", 587: "starttls", 2525: "starttl
 class Wish:
     """What an examination is asked for besides. `dns` None asks no name server.
 
-    `dkim` signs the letters, where anybody does.
+    `dkim` signs the letters, where anybody does; `return_path` is where their bounces go, where that is not
+    the address they are from.
     """
 
     dns: Dns | None = None
     selectors: tuple[str, ...] = ()
     login: bool = False
     dkim: DkimSigner | None = None
+    return_path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,10 @@ def visit(
         sender = sender or (way.user if "@" in way.user else "")
         sending = Sending(sender, rows=0) if sender else None
     dkim = (campaign.settings.dkim if campaign else None) or way.dkim
-    wish = replace(wish, dkim=DkimSigner(dkim) if dkim else None)
+    back = (campaign.settings.bounces if campaign else None) or way.bounces
+    wish = replace(
+        wish, dkim=DkimSigner(dkim) if dkim else None, return_path=back.return_path if back else ""
+    )
     found = examine(way, clock=clock, sending=sending, pace=pace_for(campaign, way), wish=wish, person=person)
     return replace(found, findings=(*remarks, *found.findings))
 
@@ -349,5 +354,6 @@ def _sender(way: AccountSettings, sending: Sending, wish: Wish) -> list[Finding]
         rows=sending.rows,
         one_click=sending.one_click,
         signature=counts,
+        return_path=domain_of(wish.return_path),
     )
     return [*findings, *authenticity.examine(sender, wish.dns)]

@@ -63,6 +63,16 @@ def test_a_campaign_is_examined_with_its_account_and_nothing_is_made(folder):
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
+def test_the_address_that_bounces_go_to_is_the_one_that_is_looked_at(folder):
+    zone = {(name, "A"): ("192.0.2.7",) for name in ("club.example", "back.example")}
+    with mail_server(Manners()) as port, name_server(zone) as address:
+        bounces = '[bounces]\nreturn_path = "bounces@back.example"'
+        account(folder, f'[account]\nhost = "localhost"\nport = {port}\n{bounces}')
+        done = doctor(folder, "--resolver", address)
+    assert "back.example has no SPF record" in done.stdout
+    assert "club.example has no SPF record" not in done.stdout
+
+
 def test_the_report_for_programs_is_all_that_goes_to_stdout(folder):
     with mail_server(Manners()) as port:
         account(folder, f'[account]\nhost = "localhost"\nport = {port}\n[pace]\nper_minute = 10')

@@ -322,3 +322,51 @@ def test_a_server_that_keeps_everything_needs_no_dns():
         way = AccountSettings("try", "localhost", port, "none", profile=providers()["mailpit"])
         report = doctor.examine(way, clock=WallClock(), sending=Sending(f"ada@{DOMAIN}", 10))
     assert "nothing reaches the people" in one(list(report.findings), "sender").message
+
+
+BACK = "back.example"
+RETURNED: Zone = {
+    **GOOD,
+    (BACK, "SOA"): ("ns.back.example. root.back.example. 1 1 1 1 1",),
+    (BACK, "MX"): ("10 mail.club.example.",),
+    (BACK, "TXT"): txt("v=spf1 ip4:192.0.2.7 -all"),
+}
+
+
+def test_spf_is_asked_about_the_domain_that_bounces_go_to():
+    sender = replace(OWN, return_path=BACK)
+    assert (
+        one(found(sender, RETURNED), "spf").message
+        == "the SPF record of back.example names mail.club.example"
+    )
+    silent = found(sender, {**RETURNED, (BACK, "TXT"): txt("nothing")})
+    assert one(silent, "spf", "warning").message == "back.example has no SPF record"
+    assert "TXT record at back.example" in one(silent, "spf", "warning").hint
+    gone = found(replace(OWN, return_path="nowhere.example"), RETURNED)
+    assert "nowhere.example of return_path does not exist" in one(gone, "domain", "warning").message
+    deaf = found(sender, {**RETURNED, (BACK, "MX"): ("0 .",)})
+    assert "back.example says that it takes no mail" in one(deaf, "mx", "warning").message
+
+
+@pytest.mark.parametrize(
+    ("back", "policy", "matches"),
+    [
+        (BACK, "v=DMARC1; p=reject", False),
+        ("bounces.club.example", "v=DMARC1; p=reject", True),
+        ("bounces.club.example", "v=DMARC1; p=reject; aspf=s", False),
+    ],
+)
+def test_spf_helps_dmarc_only_where_the_two_domains_belong_together(back, policy, matches):
+    records = {
+        **{name: texts for name, texts in RETURNED.items() if not name[0].startswith("google.")},
+        (back, "SOA"): ("ns.example. root.example. 1 1 1 1 1",),
+        (back, "MX"): ("10 mail.club.example.",),
+        (back, "TXT"): txt("v=spf1 ip4:192.0.2.7 -all"),
+        ("_dmarc.club.example", "TXT"): txt(policy),
+    }
+    finding = one(found(replace(OWN, return_path=back), records), "dmarc")
+    assert finding.grade == ("ok" if matches else "warning")
+
+
+def test_a_service_that_takes_bounces_itself_is_judged_by_the_from_domain():
+    assert "club.example has an SPF record" in one(found(replace(SERVICE, return_path=BACK)), "spf").message
