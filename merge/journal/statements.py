@@ -70,7 +70,7 @@ FROM rows WHERE edition = ? AND key = ? AND copy = ?
 COPY_WITH = "SELECT 1 FROM rows WHERE edition = ? AND key = ? AND copy > 0 AND digest = ?"
 _AS_IT_WAS = """
 CASE WHEN listed = 'waiting' AND reason = '' THEN CASE state
-     WHEN 'waiting' THEN CASE WHEN due IS NULL THEN 0 END
+     WHEN 'waiting' THEN 0
      WHEN 'sent' THEN CASE WHEN given = digest THEN 1 END
      END END
 """
