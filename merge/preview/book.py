@@ -59,7 +59,8 @@ class Book:
         self.settings = source.settings
         self._parts = source.parts
         table = self._parts.table
-        self.table_marks: tuple[object, ...] = (table.content_hash, table.columns, self.settings.group_by)
+        groups = (self.settings.group_by, self.settings.where) if self.settings.group_by else ()
+        self.table_marks: tuple[object, ...] = (table.content_hash, table.columns, groups)
         same = previous and previous.table_marks == self.table_marks
         self._rest: Iterator[Recipient] = iter(self._parts.rows)
         self.people: Sequence[Recipient] = ()

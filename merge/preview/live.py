@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import threading
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
+from merge.config import Settings
 from merge.errors import ConfigError, ContentError, MergeError, UsageError
-from merge.preview.book import Book, Open
+from merge.preview.book import Book, Open, Source
 from merge.preview.sheet import described
 from merge.preview.survey import SHOWN_PROBLEMS, Superseded, Survey
 
@@ -29,9 +31,16 @@ _OFTEN = 0.15
 _PATIENCE = 1.0
 """Seconds after which the check of all rows begins although nobody looks yet."""
 
+_FIRST_LOOK: Final = 1000
+"""Milliseconds after the watch has begun in which what changed before it is looked for."""
+
 _MOST_FOLDERS = 50
 _OWN = re.compile(r"journal\.db.*|results\.csv|.*\.(?:part|eml|swp|swx|tmp)|.*~|\..*|4913")
 """Files that mergepost writes itself, and those that editors leave for a moment."""
+
+
+_FileMarks: TypeAlias = dict[str, tuple[int, int, int]]
+"""For each path when it was saved, its size and its number on the disk."""
 
 
 class Desk:
@@ -50,6 +59,7 @@ class Desk:
         self.closing = False
         self.looked = threading.Event()
         self.error: MergeError | None = None
+        self._as_read: _FileMarks = {}
         self._version = 0
         self._list_version = 0
         self._open = open_campaign
@@ -64,7 +74,8 @@ class Desk:
         before = self.book
         try:
             # Whoever waits for the first page sees the first rows before a long list is read to its end.
-            book = await asyncio.to_thread(Book, self._open, before, first=None if before else FIRST_ROWS)
+            first = None if before else FIRST_ROWS
+            book = await asyncio.to_thread(Book, self._open_and_mark, before, first=first)
             self._version += 1
             self._show(book)
             if not book.complete:
@@ -85,19 +96,29 @@ class Desk:
         self.book, self.survey = book, Survey(len(book.people))
 
     async def watch(self) -> None:
-        """Load again whenever a file of the campaign changes; ends when it is closed."""
+        """Load again whenever a file of the campaign changes; ends when it is closed.
+
+        What was saved after it was read, but before the watch began, is seen as well.
+        """
         from watchfiles import awatch  # noqa: PLC0415 - only a live preview watches
 
         while not self.closing:
             folders = self._folders()
-            async for _ in awatch(
+            began = False
+            async for changes in awatch(
                 *folders,
                 watch_filter=lambda _, path: matters(path),
                 debounce=_CLOSE,
                 step=SETTLED,
                 stop_event=self._stop,
                 recursive=False,
+                rust_timeout=_FIRST_LOOK,
+                yield_on_timeout=True,
             ):
+                missed = not began and await asyncio.to_thread(_marks, folders) != self._as_read
+                began = True
+                if not changes and not missed:
+                    continue
                 await self.load()
                 if self._folders() != folders:
                     break
@@ -137,18 +158,15 @@ class Desk:
             }
         return state
 
+    def _open_and_mark(self) -> Source:
+        """Open the campaign; its files are marked first, so that a change while they are read is seen."""
+        self._as_read = _marks(self._folders())
+        folders = _folders_of(self._open().settings)
+        self._as_read = _marks(folders)
+        return self._open()
+
     def _folders(self) -> list[Path]:
-        """Return the folders in which a change may be one of the campaign, subfolders by themselves."""
-        if not self.book:
-            return sorted(self._fallback)
-        settings = self.book.settings
-        home = settings.folder
-        found = {home, settings.list.parent, settings.letter.parent}
-        if settings.files:
-            found.add(settings.files)
-        below = (path for path in sorted(home.glob("*")) if path.is_dir() and matters(str(path)))
-        found.update(path for path in islice(below, _MOST_FOLDERS) if path.name != "sandbox")
-        return sorted(path for path in found if path.is_dir())
+        return _folders_of(self.book.settings) if self.book else sorted(self._fallback)
 
     def _look_through(self, book: Book, survey: Survey) -> None:
         def told() -> None:
@@ -173,6 +191,29 @@ class Desk:
         self.news += 1
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+
+def _folders_of(settings: Settings) -> list[Path]:
+    """Return the folders in which a change may be one of the campaign, subfolders by themselves."""
+    home = settings.folder
+    found = {home, settings.list.parent, settings.letter.parent}
+    if settings.files:
+        found.add(settings.files)
+    below = (path for path in sorted(home.glob("*")) if path.is_dir() and matters(str(path)))
+    found.update(path for path in islice(below, _MOST_FOLDERS) if path.name != "sandbox")
+    return sorted(path for path in found if path.is_dir())
+
+
+def _marks(folders: Iterable[Path]) -> _FileMarks:
+    """Return what tells the files in some folders from what they may become."""
+    marks: _FileMarks = {}
+    for folder in folders:
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if matters(entry.path) and entry.is_file():
+                    stat = entry.stat()
+                    marks[entry.path] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    return marks
 
 
 def matters(path: str) -> bool:

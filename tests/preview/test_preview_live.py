@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 
 import pytest
 from preview_kit import COMMAND, LETTER, PEOPLE, campaign, many, previewing
 
-from merge.preview.live import FIRST_ROWS
+from merge import Campaign
+from merge.preview.live import FIRST_ROWS, Desk
 
 
 @pytest.fixture
@@ -131,3 +133,47 @@ def test_a_list_that_breaks_off_is_told_although_its_first_rows_were_shown(tmp_p
         (folder / "people.csv").write_text(PEOPLE, "utf-8")
         state, _ = running.until(lambda state: state.get("finished"))
         assert (state["total"], state["error"]) == (5, None)
+
+
+@pytest.mark.parametrize("when", ["while it is read", "before the watch begins"])
+def test_a_file_saved_before_the_watch_begins_is_seen(tmp_path, when):
+    folder = campaign(tmp_path / "spring")
+
+    def save() -> None:
+        (folder / "letter.md").write_text(LETTER.replace("going pro", "being early"), "utf-8")
+
+    class Saved(Campaign):
+        """A campaign whose letter is saved anew just when it has been read for the first time."""
+
+        saved = False
+
+        @property
+        def parts(self):
+            parts = super().parts
+            if not Saved.saved and when == "while it is read":
+                Saved.saved = True
+                save()
+            return parts
+
+    def words(desk: Desk) -> str:
+        return desk.book.letter(desk.book.people[0]).text if desk.book else ""
+
+    async def follow() -> None:
+        desk = Desk(lambda: Saved.load(folder), [folder])
+        await desk.load()
+        assert "being early" not in words(desk)
+        if when == "before the watch begins":
+            save()
+        watching = asyncio.create_task(desk.watch())
+        try:
+            async with asyncio.timeout(10):
+                while "being early" not in words(desk):
+                    await desk.wait(desk.news, 5)
+            version = desk.state()["version"]
+            await asyncio.sleep(2.5)
+            assert desk.state()["version"] == version
+        finally:
+            desk.close()
+            await watching
+
+    asyncio.run(follow())
