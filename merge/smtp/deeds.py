@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from merge.model import Delivery
-from merge.smtp.docket import Docket, Phase
+from merge.smtp.docket import BEGUN, DOUBTFUL, Docket
 from merge.smtp.steps import (
     Ask,
     Commit,
@@ -34,7 +34,8 @@ class Hands:
     """Does what a dialogue asks for.
 
     `record` is called with the deliveries of a commit before a byte of it is written; `secure` starts TLS on
-    a wire. Nothing but what they raise is ever raised: a line that breaks is an event.
+    a wire. Nothing but what they raise is ever raised: a line that breaks is an event. While `timed` is set,
+    `waited` grows by the seconds that answers are waited for.
     """
 
     def __init__(
@@ -55,7 +56,8 @@ class Hands:
         self._until = 0.0
         self._overdue: Step | None = None
         self._asked: Ask | None = None  # it is written, its answer is not here yet
-        self.waited = 0.0  # seconds spent on waiting for answers, until somebody resets it
+        self.timed = False
+        self.waited = 0.0
         self._handed = 0  # up to here the bytes of the last write may have left
 
     def do(self, step: Step, wire: Wire, patience: float) -> Event | None:
@@ -63,10 +65,10 @@ class Hands:
         event: Event | None = None
         try:
             match step:
-                case Ask():
-                    event = self._ask(wire, step, patience)
                 case Commit():
                     event = self._commit(wire, step)
+                case Ask():
+                    event = self._ask(wire, step, patience)
                 case Read():
                     event = self._read(wire, step, patience)
                 case Idle():
@@ -102,28 +104,27 @@ class Hands:
     def _read(self, wire: Wire, step: Read, patience: float) -> Event | None:
         clock, docket = self._clock, self._docket
         began = clock.monotonic()
-        until = self._deadline(step, began)
-        left = until - began
+        left = self._deadline(step, began) - began
         wait = min(SLICE, left)
-        while self._overdue is not step:
-            if wire.wait(wait):
-                if (data := wire.receive()) is not None:
-                    break
-            elif left <= 0:
-                self._overdue = step
-            elif not docket.doubtful:
+        if left <= 0:
+            if self._overdue is step:
+                return _late(step)
+            self._overdue = step  # what has come is heard; what has not is too late
+        while True:
+            ready = wire.wait(wait)
+            if ready and (data := wire.receive()) is not None:
+                break
+            if left <= 0:
+                return _late(step)
+            if not ready and not docket.doubtful:
                 patience -= 0 if docket.pending else wait  # where a row depends on it, nobody is in a hurry
                 if clock.interrupted or patience <= 0:
                     return None
-            left = until - clock.monotonic()
+            left = self._until - clock.monotonic()
             # What is in doubt is waited for, whatever the person wants.
             wait = left if docket.doubtful else min(SLICE, left)
-        else:
-            return Lost(f"gave no complete answer to {step.stage} in {step.seconds:g} s")
-        now = clock.monotonic()
-        self.waited += now - began
-        if now >= until:
-            self._overdue = step  # what has come is heard; what has not is too late
+        if self.timed:
+            self.waited += clock.monotonic() - began
         return Done(data) if data else Lost("closed the connection")
 
     def _ask(self, wire: Wire, step: Ask, patience: float) -> Event | None:
@@ -139,14 +140,16 @@ class Hands:
             return event
         self._record([case.delivery for case in step.cases])
         for case in step.cases:
-            case.phase = Phase.DOUBTFUL
+            case.phase = DOUBTFUL
         self._handed = 0
         # Whatever came while the body was written, or while recording took its time, comes first.
         event = _waiting(wire) or self._write(wire, step.data)
+        if event is DONE:
+            return self._read(wire, step.read, math.inf)
         for case, end in zip(step.cases, step.ends, strict=True):
             if self._handed < end:
-                case.phase = Phase.BEGUN  # its last byte never left this program
-        return event if event is not DONE else self._read(wire, step.read, math.inf)
+                case.phase = BEGUN  # its last byte never left this program
+        return event
 
     def _write(self, wire: Wire, data: bytes, *, stop_early: bool = False) -> Event:
         """Write it all. DONE: it is written, and nothing was heard."""
@@ -193,12 +196,18 @@ class Hands:
 def _waiting(wire: Wire) -> Event | None:
     """Look for what has arrived unasked."""
     try:
-        data = wire.receive() if wire.wait(0) else None
+        if not wire.wait(0):
+            return None
+        data = wire.receive()
     except Broken as broken:
         return Lost(broken.message)
     if data is None:
         return None
     return Unread(data) if data else Lost("closed the connection")
+
+
+def _late(step: Read) -> Lost:
+    return Lost(f"gave no complete answer to {step.stage} in {step.seconds:g} s")
 
 
 def _rest(wire: Wire) -> bytes:

@@ -80,6 +80,7 @@ class Dialogue:
             yield from window.carry(self.line)
         else:
             yield from letters.carry(self.line, case)
+            yield REFILL
 
     def _may_window(self, recipients: int) -> bool:
         # A window cannot wait for the answers to several recipients, and refusals in it count twice.

@@ -22,13 +22,17 @@ class Phase(Enum):
     DOUBTFUL = "doubtful"  # recorded as committing: only the server's answer can tell
 
 
+OFFERED, BEGUN, DOUBTFUL = Phase
+"""The same by names of their own."""
+
+
 @dataclass(slots=True, eq=False)
 class Case:
     """One delivery on its way to an outcome."""
 
     delivery: Delivery
     dotted: bool = True  # a line may begin with a dot
-    phase: Phase = Phase.OFFERED
+    phase: Phase = OFFERED
     outcome: Outcome | None = None
 
 
@@ -64,41 +68,32 @@ class Docket:
     def next(self) -> Case | None:
         """Return the first case that nothing was said of."""
         for case in self._cases:
-            if case.phase is Phase.OFFERED and case.outcome is None:
+            if case.phase is OFFERED and case.outcome is None:
                 return case
         return None
 
     def offered(self) -> list[Case]:
         """Return the cases that nothing was said of."""
-        return [case for case in self._cases if case.phase is Phase.OFFERED and case.outcome is None]
+        return [case for case in self._cases if case.phase is OFFERED and case.outcome is None]
 
     @property
     def doubtful(self) -> bool:
         """Whether a message may have been accepted without an answer yet."""
-        doubtful = Phase.DOUBTFUL
-        for case in self._cases:  # noqa: SIM110 - asked at every step: a generator costs three times as much
-            if case.phase is doubtful and case.outcome is None:
+        for case in self._cases:  # noqa: SIM110 - asked often: a generator costs three times as much
+            if case.phase is DOUBTFUL and case.outcome is None:
                 return True
         return False
 
     @property
     def begun(self) -> bool:
         """Whether something was said of a case that has no outcome."""
-        return any(case.phase is not Phase.OFFERED and case.outcome is None for case in self._cases)
+        return any(case.phase is not OFFERED and case.outcome is None for case in self._cases)
 
     @property
     def pending(self) -> bool:
         """Whether any case lacks an outcome."""
         for case in self._cases:  # noqa: SIM110 - as above
             if case.outcome is None:
-                return True
-        return False
-
-    @property
-    def settled(self) -> bool:
-        """Whether an outcome is known that nobody has collected yet."""
-        for case in self._cases:  # noqa: SIM110 - as above
-            if case.outcome is not None:
                 return True
         return False
 
@@ -114,13 +109,13 @@ class Docket:
         for case in self._cases:
             if case.outcome is not None:
                 continue
-            if case.phase is Phase.DOUBTFUL:
+            if case.phase is DOUBTFUL:
                 delivery = case.delivery
                 case.outcome = Outcome(
                     delivery.key, delivery.row, State.UNCERTAIN, END_OF_DATA, reply=shorten(reason)
                 )
             else:
-                case.phase = Phase.OFFERED
+                case.phase = OFFERED
 
     def known(self) -> Sequence[Outcome]:
         """Hand over the outcomes."""
@@ -131,10 +126,6 @@ class Docket:
 
     def recall(self) -> Sequence[Delivery]:
         """Give back what cannot have been accepted."""
-        back = [
-            case.delivery for case in self._cases if case.outcome is None and case.phase is not Phase.DOUBTFUL
-        ]
-        self._cases = [
-            case for case in self._cases if case.outcome is not None or case.phase is Phase.DOUBTFUL
-        ]
+        back = [case.delivery for case in self._cases if case.outcome is None and case.phase is not DOUBTFUL]
+        self._cases = [case for case in self._cases if case.outcome is not None or case.phase is DOUBTFUL]
         return back

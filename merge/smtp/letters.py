@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from merge.model import Outcome, State
 from merge.smtp import command, meaning
-from merge.smtp.docket import Case, Phase, outcome_of
+from merge.smtp.docket import BEGUN, DOUBTFUL, OFFERED, Case, outcome_of
 from merge.smtp.line import GROUPED, LOCK_STEP, RIDING, Line, Over
 from merge.smtp.meaning import BODY, DATA, END_OF_DATA, MAIL, RCPT, RSET, Run, Verdict
 from merge.smtp.reply import Reply, shorten
@@ -24,61 +24,55 @@ and servers hang up after 10 to 20 of them."""
 
 _NOT_UNDERSTOOD = (500, 502, 503)
 
+_STAGES = {b"RSET": RSET, b"MAIL": MAIL, b"RCPT": RCPT, b"DATA": DATA}
+
 Progress: TypeAlias = Literal["ready", "data next", "lone dot", "settled", "again"]
 """Where an envelope has come to: the body may go; DATA, or a lone dot, has to be said; it has its outcome;
 it is to be said again, in smaller groups."""
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """One command of a group, waiting for its answer."""
-
-    stage: str
-    data: bytes
-    address: str = ""
-
-
-_RSET, _DATA = Said(RSET, command.RSET), Said(DATA, command.DATA)
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """A command, and the 4xx or 5xx that answered it."""
 
-    said: Said
+    said: bytes
+    stage: str
     reply: Reply
 
+    @property
+    def address(self) -> str:
+        """Who was refused, if it was a recipient."""
+        return self.said[len(b"RCPT TO:<") : -len(b">\r\n")].decode() if self.stage == RCPT else ""
+
     def __str__(self) -> str:
-        return f"{self.said.stage} with {self.reply}"
+        return f"{self.stage} with {self.reply}"
 
 
 def carry(line: Line, case: Case) -> Talk:
     """Carry this letter, and those whose envelopes may ride behind an end of data."""
     progress = yield from _envelope(line, case)
     while progress == "ready":
-        rides = line.level == RIDING and not line.full
-        if rides:
+        follower: Case | None = None
+        group: Sequence[bytes] = ()
+        if line.level == RIDING and not line.full:
             yield REFILL
-        follower = _next_fit(line) if rides else None
-        group = _group(line, follower) if follower else []
-        reply = yield from _message(line, case, group)
-        verdict, outcome = _weigh(line, case, reply)
-        progress = "settled"
-        try:
-            if follower:
-                progress = yield from _answers(line, follower, group, behind=True)
-            if line.reader.unread:
-                yield from line.nothing_unread(END_OF_DATA)
-        except Over as over:
-            if not over.slipped:
-                case.outcome = outcome
-            raise
-        case.outcome = outcome
-        if verdict.run is not Run.GO_ON:
-            line.answered_badly(END_OF_DATA, reply, verdict)
+            if follower := _next_fit(line):
+                group = _group(line, follower)
+        if line.reader.unread:
+            yield from _early(line, case)
+        # Until the end is written, whatever breaks leaves nothing in doubt.
+        line.take((yield _message(line, case, group)))
+        if case.phase is not DOUBTFUL:
+            yield from _early(line, case)
+        go_ahead = bool(group) and group[-1] is command.DATA
+        if reply := line.reader.agree(1 + len(group), go_ahead=go_ahead):
+            case.outcome = outcome_of(case.delivery, State.SENT, END_OF_DATA, reply)
+            progress = _agreed(line, go_ahead=go_ahead) if follower else "settled"
+        else:
+            progress = yield from _end(line, case, follower, group)
         if follower:
             case = follower
-            progress = yield from _further(line, case, progress)
+            if progress != "ready":
+                progress = yield from _further(line, case, progress)
 
 
 def unfit(line: Line, case: Case) -> bool:
@@ -108,16 +102,16 @@ def _next_fit(line: Line) -> Case | None:
     return case
 
 
-def _group(line: Line, case: Case) -> list[Said]:
-    """Return what may be said of a letter before anything is heard; the letter is begun."""
-    case.phase = Phase.BEGUN
+def _group(line: Line, case: Case) -> list[bytes]:
+    """Return the commands that may be said of a letter before anything is heard; the letter is begun."""
+    case.phase = BEGUN
     recipients = case.delivery.envelope.recipients
-    group = [_RSET] if line.stale else []
-    group.append(Said(MAIL, command.mail(case.delivery, line.extensions)))
-    group += [Said(RCPT, command.rcpt(address), address) for address in recipients]
+    group = [command.RSET] if line.stale else []
+    group.append(command.mail(case.delivery, line.extensions))
+    group += map(command.rcpt, recipients)
     # With several recipients, a 354 after a partial refusal would leave only an empty letter to the others.
     if len(recipients) == 1 and line.habits.refusals < CAUTION:
-        group.append(_DATA)
+        group.append(command.DATA)
     return group
 
 
@@ -127,11 +121,15 @@ def _envelope(line: Line, case: Case) -> Generator[Step, Event, Progress]:
         return "settled"
     group = _group(line, case)
     if line.level == LOCK_STEP:
-        progress = yield from _answers(line, case, group, one_by_one=True)
-        return (yield from _further(line, case, progress))
+        progress = yield from _one_by_one(line, case, group)
+        return progress if progress == "ready" else (yield from _further(line, case, progress))
     try:
-        yield from line.say(MAIL, b"".join([said.data for said in group]))
-        progress = yield from _answers(line, case, group)
+        yield from line.say(MAIL, b"".join(group))
+        go_ahead = group[-1] is command.DATA
+        if line.reader.agree(len(group), go_ahead=go_ahead):
+            progress = _agreed(line, go_ahead=go_ahead)
+        else:
+            progress = yield from _answers(line, case, group)
     except Over as over:
         if line.habits.grouped or over.told or over.hangup.run is not Run.RECONNECT:
             raise
@@ -147,7 +145,7 @@ def _envelope(line: Line, case: Case) -> Generator[Step, Event, Progress]:
 def _further(line: Line, case: Case, progress: Progress) -> Generator[Step, Event, Progress]:
     """Say what had to wait for the answers to an envelope."""
     if progress == "data next":
-        progress = yield from _answers(line, case, [_DATA], one_by_one=True)
+        progress = yield from _one_by_one(line, case, [command.DATA])
     if progress == "lone dot":
         # RFC 2920, 3.1: nobody is to receive it, so an empty message ends the state. Its answer is moot.
         yield from line.ask(DATA, command.END_OF_DATA)
@@ -155,29 +153,42 @@ def _further(line: Line, case: Case, progress: Progress) -> Generator[Step, Even
 
 
 def _answers(
-    line: Line, case: Case, group: Sequence[Said], *, behind: bool = False, one_by_one: bool = False
+    line: Line, case: Case, group: Sequence[bytes], *, behind: bool = False
 ) -> Generator[Step, Event, Progress]:
     """Hear the answers to an envelope, each in its place, and settle the letter if it is refused.
 
-    `behind`: the group rode behind an end of data. `one_by_one`: nothing of it was said yet.
+    `behind`: the group rode behind an end of data.
     """
-    if not one_by_one and line.reader.agrees(len(group), go_ahead=group[-1].stage == DATA):
-        line.carried += 1
-        return _accepted(line, go_ahead=group[-1].stage == DATA)
-    heard = _Heard(line, case, group, behind=behind, grouped=not one_by_one)
+    heard = _Heard(line, case, group, behind=behind, grouped=True)
     for said in group:
-        if one_by_one:
-            if heard.pointless(said):
-                break
-            yield from line.say(said.stage, said.data)
-        try:
-            reply = line.reader.at_hand() or (yield from line.hear(said.stage))
-        except Over as over:
-            if not over.slipped:
-                heard.cut_short()
-            raise
-        heard.take(said, reply)
+        yield from heard.answer(said)
     return heard.weigh()
+
+
+def _one_by_one(line: Line, case: Case, group: Sequence[bytes]) -> Generator[Step, Event, Progress]:
+    """Say each of these when the one before it was answered, as far as that is not refused."""
+    heard: _Heard | None = None
+    for number, said in enumerate(group):
+        if heard and heard.pointless(said):
+            break
+        go_ahead = said is command.DATA
+        yield from line.say(_stage(said), said)
+        if not heard and line.reader.agree(1, go_ahead=go_ahead):
+            line.carried += _stage(said) == MAIL
+        else:
+            heard = heard or _Heard(line, case, group[number:], behind=False, grouped=False)
+            yield from heard.answer(said)
+    return heard.weigh() if heard else _accepted(line, go_ahead=go_ahead)
+
+
+def _stage(said: bytes) -> str:
+    return _STAGES[said[:4]]
+
+
+def _agreed(line: Line, *, go_ahead: bool) -> Progress:
+    """Note that a whole envelope was answered with yes."""
+    line.carried += 1
+    return _accepted(line, go_ahead=go_ahead)
 
 
 def _accepted(line: Line, *, go_ahead: bool) -> Progress:
@@ -193,33 +204,37 @@ class _Heard:
 
     line: Line
     case: Case
-    group: Sequence[Said]
+    group: Sequence[bytes]
     behind: bool
     grouped: bool
     refusals: list[Refusal] = field(default_factory=list)
     go_ahead: bool = False
 
-    def pointless(self, said: Said) -> bool:
+    def pointless(self, said: bytes) -> bool:
         """Whether a command need not be said after a refusal; each recipient's answer is wanted."""
-        return bool(self.refusals) and (said.stage != RCPT or self.refusals[0].said.stage != RCPT)
+        return bool(self.refusals) and not (_stage(said) == self.refusals[0].stage == RCPT)
 
-    def take(self, said: Said, reply: Reply) -> None:
-        """Keep an answer. Raises Over if it cannot be one, or ends the line."""
-        line = self.line
-        if said.stage == DATA and reply.go_ahead:
-            self.go_ahead = True
-            return
-        if said.stage != DATA and reply.ok:
-            line.carried += said.stage == MAIL
+    def answer(self, said: bytes) -> Talk:
+        """Hear an answer, and keep it. Raises Over if there is none, it cannot be one, or ends the line."""
+        line, stage = self.line, _stage(said)
+        try:
+            reply = line.reader.at_hand() or (yield from line.hear(stage))
+        except Over as over:
+            if not over.slipped:
+                self.cut_short()
+            raise
+        if reply.go_ahead if stage == DATA else reply.ok:
+            self.go_ahead = reply.go_ahead
+            line.carried += stage == MAIL
             return
         if not reply.refused:
-            line.slip(said.stage, f"answered {said.stage} with {reply}")
+            line.slip(stage, f"answered {stage} with {reply}")
         if reply.closing:
             self.cut_short()
-            if said.stage == DATA and not self.refusals:
+            if stage == DATA and not self.refusals:
                 self.case.outcome = outcome_of(self.case.delivery, State.DEFERRED, DATA, reply)
-            line.answered_badly(said.stage, reply)
-        self.refusals.append(Refusal(said, reply))
+            line.answered_badly(stage, reply)
+        self.refusals.append(Refusal(said, stage, reply))
 
     def weigh(self) -> Progress:
         """Decide what all the answers come to."""
@@ -231,13 +246,13 @@ class _Heard:
         if self._lower(first):
             if self.go_ahead:
                 raise Over(Hangup(Run.GO_ON, f"answered {first}, and DATA with 354"))
-            self.case.phase = Phase.OFFERED
+            self.case.phase = OFFERED
             return "again"
-        if first.said.stage == RCPT:
+        if first.stage == RCPT:
             line.habits.refusals += 1
         verdict = self._refuse()
-        if verdict.run is not Run.GO_ON or (self.go_ahead and first.said.stage != RCPT):
-            line.answered_badly(first.said.stage, first.reply, verdict, polite=not self.go_ahead)
+        if verdict.run is not Run.GO_ON or (self.go_ahead and first.stage != RCPT):
+            line.answered_badly(first.stage, first.reply, verdict, polite=not self.go_ahead)
         return "lone dot" if self.go_ahead else "settled"
 
     def cut_short(self) -> None:
@@ -249,22 +264,20 @@ class _Heard:
             raise Over(Hangup(Run.GO_ON, f"answered {first}"))
         verdict = self._refuse()
         if verdict.run not in {Run.GO_ON, Run.RECONNECT}:
-            self.line.answered_badly(first.said.stage, first.reply, verdict)
+            self.line.answered_badly(first.stage, first.reply, verdict)
 
     def _refuse(self) -> Verdict:
         """Settle a letter by its refusals: it goes to all recipients or to none."""
         deciding = self.refusals[0]
-        if deciding.said.stage == RCPT:
-            worst = (one for one in self.refusals if one.said.stage == RCPT and one.reply.permanent)
+        if deciding.stage == RCPT:
+            worst = (one for one in self.refusals if one.stage == RCPT and one.reply.permanent)
             deciding = next(worst, deciding)
-        stage, reply = deciding.said.stage, deciding.reply
+        stage, reply = deciding.stage, deciding.reply
         verdict = meaning.judge(stage, reply)
         if verdict is None or stage == RSET:
             self.line.answered_badly(stage, reply, verdict)
         if verdict.row is not None:
-            self.case.outcome = outcome_of(
-                self.case.delivery, verdict.row, stage, reply, deciding.said.address
-            )
+            self.case.outcome = outcome_of(self.case.delivery, verdict.row, stage, reply, deciding.address)
         return verdict
 
     def _lower(self, first: Refusal) -> bool:
@@ -279,21 +292,37 @@ class _Heard:
 # The message
 
 
-def _message(line: Line, case: Case, group: Sequence[Said]) -> Generator[Step, Event, Reply]:
-    """Write a message, and its end once it is on record, and the group that rides behind; hear of it.
-
-    Until the end is written, whatever breaks leaves nothing in doubt.
-    """
-    if line.reader.unread:
-        yield from _early(line, case)
+def _message(line: Line, case: Case, group: Sequence[bytes]) -> Commit:
+    """Return a message, its end for when it is on record, and the group that rides behind."""
     content = case.delivery.content
     body = command.stuff(content) if case.dotted else content
-    data = b"".join([command.END_OF_DATA, *[said.data for said in group]])
-    event = yield Commit((case,), body, data, (len(command.END_OF_DATA),), line.awaiting(END_OF_DATA))
-    line.take(event)
-    if case.phase is not Phase.DOUBTFUL:
-        yield from _early(line, case)
-    return line.reader.at_hand() or (yield from line.hear(END_OF_DATA))
+    data = b"".join((command.END_OF_DATA, *group))
+    return Commit((case,), body, data, (len(command.END_OF_DATA),), line.awaiting(END_OF_DATA))
+
+
+def _end(
+    line: Line, case: Case, follower: Case | None, group: Sequence[bytes]
+) -> Generator[Step, Event, Progress]:
+    """Hear the answers to a message's end, and to what rode behind it; return what that has come to.
+
+    The message is settled only when all have parsed: until then none may be in its place.
+    """
+    reply = line.reader.at_hand() or (yield from line.hear(END_OF_DATA))
+    verdict, outcome = _weigh(line, case, reply)
+    progress: Progress = "settled"
+    try:
+        if follower:
+            progress = yield from _answers(line, follower, group, behind=True)
+        if line.reader.unread:
+            yield from line.nothing_unread(END_OF_DATA)
+    except Over as over:
+        if not over.slipped:
+            case.outcome = outcome
+        raise
+    case.outcome = outcome
+    if verdict.run is not Run.GO_ON:
+        line.answered_badly(END_OF_DATA, reply, verdict)
+    return progress
 
 
 def _weigh(line: Line, case: Case, reply: Reply) -> tuple[Verdict, Outcome]:

@@ -126,11 +126,7 @@ class Line:
 
     def say(self, stage: str, data: bytes) -> Talk:
         """Say it, and wait for the first bytes of an answer; whatever was heard unasked ends the line."""
-        if self.reader.unread:
-            yield from self.nothing_unread(stage)
-        event = yield Ask(data, self.awaiting(stage))
-        self.take(event)
-        if isinstance(event, Unread):
+        if self.reader.unread or self.take((yield Ask(data, self.awaiting(stage)))):
             yield from self.nothing_unread(stage)
 
     def awaiting(self, stage: str) -> Read:
@@ -138,14 +134,20 @@ class Line:
         self._awaited = Read(stage, self.deadlines.of(stage))
         return self._awaited
 
-    def take(self, event: Event) -> None:
-        """Keep what was heard. A line that broke under a write may still hold an answer: it is read first."""
-        match event:
-            case Done(heard) | Unread(heard):
-                self.reader.feed(heard)
-            case Lost(reason, heard):
-                self._lost = reason
-                self.reader.feed(heard)
+    def take(self, event: Event) -> bool:
+        """Keep what was heard, and return whether it was there before anything could be said.
+
+        A line that broke under a write may still hold an answer: it is read first.
+        """
+        if isinstance(event, Done):
+            self.reader.feed(event.heard)
+        elif isinstance(event, Lost):
+            self._lost = event.reason
+            self.reader.feed(event.heard)
+        elif isinstance(event, Unread):
+            self.reader.feed(event.heard)
+            return True
+        return False
 
     def hear(self, stage: str) -> Generator[Step, Event, Reply]:
         """Return the next reply. Raises Over for an unreadable one, silence, and the end of the line."""

@@ -26,7 +26,7 @@ TEXT_CAP = 500
 
 _LINE = re.compile(rb"([1-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
 _SINGLE = re.compile(rb"([1-5][0-9][0-9])(?: ([^\r\n]{0,8000}))?\r\n")
-_ENHANCED = re.compile(rb"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: |$)")
+_ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: |$)")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -89,10 +89,11 @@ class Reply:
     @property
     def words(self) -> tuple[str, str]:
         """`enhanced` and `text`."""
-        match = _ENHANCED.match(self.raw[0])
-        enhanced = match[1].decode("ascii") if match and int(match[1][:1]) == self.code // 100 else ""
+        first = escape(self.raw[0])
+        match = _ENHANCED.match(first)
+        enhanced = match[1] if match and int(first[0]) == self.code // 100 else ""
         if len(self.raw) == 1:
-            return enhanced, shorten(escape(self.raw[0]).removeprefix(enhanced).strip())
+            return enhanced, shorten(first[len(enhanced) :].strip())
         lines = [escape(line).removeprefix(enhanced).strip() for line in self.raw]
         return enhanced, shorten(" ".join(filter(None, lines)))
 
@@ -143,15 +144,18 @@ class ReplyReader:
         self._at = single.end()
         return Reply(int(single[1]), (single[2] or b"",))
 
-    def agrees(self, count: int, *, go_ahead: bool) -> bool:
-        """Use up the next `count` replies if they are all here and say yes, the last by 354 if `go_ahead`.
+    def agree(self, count: int, *, go_ahead: bool) -> Reply | None:
+        """Use up the next `count` replies if they say yes, the last by 354 if `go_ahead`; return the first.
 
-        Otherwise use up none: each is to be looked at in its place.
+        Otherwise, or if anything else has arrived, use up none: each is to be looked at in its place.
         """
-        if self._lines or self._garbled or not (match := _yes(count, go_ahead).match(self._bytes, self._at)):
-            return False
+        if self._lines or self._garbled:
+            return None
+        match = _yes(count, go_ahead).fullmatch(self._bytes, self._at)
+        if match is None:
+            return None
         self._at = match.end()
-        return True
+        return Reply(int(match[1]), (match[2] or b"",))
 
     def next(self) -> Reply | None:
         """Return the next complete reply, or None until more bytes have come.
@@ -200,10 +204,11 @@ class ReplyReader:
 
 @lru_cache(maxsize=16)
 def _yes(count: int, go_ahead: bool) -> re.Pattern[bytes]:  # noqa: FBT001 - a key of the cache
-    line = rb"(?: [^\r\n]{0,8000})?\r\n"
-    return re.compile(
-        b"(?:2[0-9][0-9]%b){%d}%b" % (line, count - go_ahead, b"354" + line if go_ahead else b"")
-    )
+    """Return what fits so many replies of one line each; code and text of the first are its groups."""
+    codes = [b"2[0-9][0-9]"] * (count - go_ahead) + [b"354"] * go_ahead
+    text = rb"[^\r\n]{0,8000}"
+    lines = [rb"%b(?: %b)?\r\n" % (code, text) for code in codes[1:]]
+    return re.compile(b"".join((rb"(%b)(?: (%b))?\r\n" % (codes[0], text), *lines)))
 
 
 def escape(data: bytes) -> str:

@@ -17,13 +17,13 @@ from merge.model import Delivery, Outcome, State
 from merge.smtp import command
 from merge.smtp.account import Account, Login
 from merge.smtp.again import SCHEDULE, Again, Exhausted
-from merge.smtp.deeds import Hands
+from merge.smtp.deeds import DONE, Hands
 from merge.smtp.dialogue import Dialogue
 from merge.smtp.docket import Docket
 from merge.smtp.haste import Haste
 from merge.smtp.line import LOCK_STEP, RIDING, WINDOWED, Habits, Line, Over
 from merge.smtp.meaning import EHLO, NOOP, RSET, Run
-from merge.smtp.steps import Ask, Deadlines, Event, Hangup, Idle, Leave, Lost, Step
+from merge.smtp.steps import REFILL, Ask, Deadlines, Event, Hangup, Idle, Leave, Lost, Step
 from merge.smtp.throttle import Throttle
 from merge.smtp.wire import Broken, Clock, Security, UnknownName, Wire, acknowledges_at_once
 
@@ -105,6 +105,7 @@ class Session:
         self._haste = None if acknowledges_at_once() else Haste()
         self._login = Login(account, clock, tell)
         self._hands = Hands(clock, self._deadlines, self._docket, record=self._record, secure=self._secure)
+        self._hands.timed = self._haste is not None
         self._closed: MergeError | None = None
 
     # The carrier's contract
@@ -119,10 +120,11 @@ class Session:
     @property
     def room(self) -> int:
         """How many more deliveries may be offered now; none as long as the server wants us slower."""
+        held = len(self._docket)
         if self._throttle.gap:
-            return 0 if len(self._docket) or self._throttle.wait(self._clock.monotonic()) else 1
-        level, held = self.level, len(self._docket)
-        most = 2 if level == RIDING else self._habits.window if level == WINDOWED else 1
+            return 0 if held or self._throttle.wait(self._clock.monotonic()) else 1
+        level = self.level
+        most = self._habits.window if level == WINDOWED else 2 if level == RIDING else 1
         return most - held if most > held else 0
 
     def offer(self, delivery: Delivery) -> None:
@@ -157,6 +159,8 @@ class Session:
         """Take leave with QUIT where that is possible, for a few seconds at most."""
         dialogue = self._dialogue
         try:
+            if dialogue is not None and dialogue.step is REFILL and not self._docket.pending:
+                dialogue.resume(DONE)
             if dialogue is not None and isinstance(dialogue.step, Idle):
                 dialogue.resume(Leave())
                 while not isinstance(dialogue.step, Hangup):
@@ -235,40 +239,37 @@ class Session:
     # The work
 
     def _collect(self, patience: float) -> Sequence[Outcome]:
-        while True:
-            if self._docket.settled:
-                outcomes = self._docket.known()
-                self._learn(outcomes)
-                return outcomes
+        while not (outcomes := self._docket.known()):
             if self._closed is not None:
                 raise self._closed
             if self._clock.interrupted and not self._docket.doubtful:
                 return ()
-            if self._dialogue is None:
+            dialogue = self._dialogue
+            if dialogue is None:
                 if not self._docket.pending:
                     self._clock.sleep(patience)
                     return ()
                 if not self._reopen():
                     return ()
-                continue
-            if isinstance(self._dialogue.step, Hangup):
-                self._hung_up(self._dialogue.step)
-            elif not self._advance(self._dialogue, patience):
+            elif (step := dialogue.step) is REFILL:
+                dialogue.resume(DONE)
+            elif isinstance(step, Hangup):
+                self._hung_up(step)
+            elif not self._advance(dialogue, step, patience):
                 return ()
+        self._learn(outcomes)
+        return outcomes
 
-    def _advance(self, dialogue: Dialogue, patience: float) -> bool:
-        """Do steps until something is known or the line ends. False: the patience ended first."""
-        docket, clock, wire = self._docket, self._clock, self._line()
-        if self._login.good_until < math.inf and clock.monotonic() >= self._login.good_until:
+    def _advance(self, dialogue: Dialogue, step: Step, patience: float) -> bool:
+        """Do one step. False: the patience ended first."""
+        if self._login.good_until < math.inf and self._clock.monotonic() >= self._login.good_until:
             dialogue.line.spent = True
-        while not isinstance(step := dialogue.step, Hangup):
-            if (event := self._hands.do(step, wire, patience if dialogue.opened else math.inf)) is None:
-                return False
-            dialogue.resume(event)
-            if self._haste is not None:
-                self._compare(self._haste, dialogue.line, step)
-            if docket.settled or clock.interrupted:
-                break
+        event = self._hands.do(step, self._line(), patience if dialogue.opened else math.inf)
+        if event is None:
+            return False
+        dialogue.resume(event)
+        if self._haste is not None:
+            self._compare(self._haste, dialogue.line, step)
         return True
 
     def _compare(self, haste: Haste, line: Line, step: Step) -> None:
@@ -276,7 +277,7 @@ class Session:
         if isinstance(step, Ask) and step.read.stage == EHLO:
             haste.greeted(self._hands.waited)
             self._hands.waited = 0.0
-        elif self._docket.settled and line.level != WINDOWED:
+        elif self._docket.answered and line.level != WINDOWED:
             haste.answered(self._hands.waited, grouped=line.level > LOCK_STEP)
             self._hands.waited = 0.0
             line.say_one_by_one(haste.one_by_one)
@@ -284,9 +285,10 @@ class Session:
     def _learn(self, outcomes: Sequence[Outcome]) -> None:
         """Draw from outcomes what they say of the line and of the pace."""
         for outcome in outcomes:
-            if outcome.state is not State.UNCERTAIN:
+            state = outcome.state
+            if state is not State.UNCERTAIN:
                 self._answered = True
-            if self._throttle.gap and outcome.state is State.SENT:
+            if self._throttle.gap and state is State.SENT:
                 self._throttle.accepted()
 
     def _perform(self, step: Step, patience: float) -> Event | None:

@@ -1,11 +1,14 @@
-"""What can be done on a line, and what comes of it? Values that pass between the dialogue and the session."""
+"""What can be done on a line, and what comes of it? Values that pass between the dialogue and the session.
+
+Those that every letter needs are named tuples: as immutable as the others, and made in half the time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from merge.smtp.meaning import AFTERWARDS, AUTH, BODY, DATA, END_OF_DATA, MAIL, NOOP, QUIT, RCPT, RSET, Run
 
@@ -52,24 +55,21 @@ class Deadlines:
 # What to do.
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """Wait for bytes. The same object again means: the same reply, the same deadline."""
 
     stage: str
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """Write all of it, unless something unread has arrived; then read. The same object again: only read."""
 
     data: bytes
     read: Read
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(NamedTuple):
     """Write `body` unless something arrives meanwhile, record the cases as committing, write `data`, read.
 
     `body` holds nothing that could end a message. `ends` are the offsets in `data` after which each case may
@@ -125,8 +125,7 @@ Step: TypeAlias = Ask | Commit | Read | Handshake | Idle | Refill | Hangup
 # What came of it.
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """It was done; `heard` arrived meanwhile."""
 
     heard: bytes = b""

@@ -14,18 +14,16 @@ STEPS = 100
 
 
 class Throttle:
-    """The time to keep between messages. Moments are in seconds, of any clock that only moves forward."""
+    """The time to keep between messages. Moments are in seconds, of any clock that only moves forward.
+
+    `gap` is the time from one message to the next; 0: as fast as it goes.
+    """
 
     def __init__(self) -> None:
-        self._gap = 0.0
+        self.gap = 0.0
         self._usual = 0.0  # seconds between messages before the server complained
         self._interval = 0.0
         self._last: float | None = None
-
-    @property
-    def gap(self) -> float:
-        """Seconds from one message to the next; 0: as fast as it goes."""
-        return self._gap
 
     def offered(self, now: float) -> None:
         """Note that a message was taken on."""
@@ -35,17 +33,17 @@ class Throttle:
 
     def complained(self) -> None:
         """Note that the server finds us too fast."""
-        if not self._gap:
+        if not self.gap:
             self._usual = max(self._interval, 1 / STEPS)
-        self._gap = min(MOST, max(LEAST, 2 * max(self._gap, self._usual)))
+        self.gap = min(MOST, max(LEAST, 2 * max(self.gap, self._usual)))
 
     def accepted(self) -> None:
         """Note that a message was taken."""
-        if self._gap:
-            self._gap = 1 / (1 / self._gap + 1 / (self._usual * STEPS))
-            if self._gap <= self._usual:
-                self._gap = 0.0
+        if self.gap:
+            self.gap = 1 / (1 / self.gap + 1 / (self._usual * STEPS))
+            if self.gap <= self._usual:
+                self.gap = 0.0
 
     def wait(self, now: float) -> float:
         """Return the seconds until the next message may be taken on."""
-        return max(0.0, self._last + self._gap - now) if self._gap and self._last is not None else 0.0
+        return max(0.0, self._last + self.gap - now) if self.gap and self._last is not None else 0.0
