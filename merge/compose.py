@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ _KEPT = 64
 _DOMAIN = re.compile(r"@([A-Za-z0-9.-]+[A-Za-z0-9])")
 _MARKED_UP = re.compile(r"<[A-Za-z/!]|&#?\w+;")
 _OVERHEAD = 1_200
-_letter = quick(Letter)
+_letter: Callable[..., Letter] = quick(Letter, without=("text", "html"))
 _envelope_of = quick(Envelope)
 
 
@@ -126,6 +126,7 @@ class Composer:
         self._unsubscribe = unsubscribe
         self._typesetters: dict[str, Typesetter] = {}
         self._headings: dict[tuple[HeaderLine, ...], Heading] = {}
+        self._before: tuple[tuple[HeaderLine, ...], Heading] | tuple[None, None] = (None, None)
         self._unguarded: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._warned_of_html = False
 
@@ -172,8 +173,6 @@ class Composer:
             envelope=_envelope(plan),
             headers=tuple(plan.headers),
             mailboxes=plan.mailboxes,
-            text=_joined(plan.body.text),
-            html=_joined(plan.body.html),
             attachments=_attachments(plan) if plan.files or plan.images else (),
             message_id=message_id,
             date=date,
@@ -195,6 +194,16 @@ class Composer:
 
     def _headers(self, recipient: Recipient, rendered: Rendered) -> Headers:
         template, lines = rendered.template, rendered.head.lines
+        before = self._before
+        heading = before[1] if before[0] is lines else self._heading(template, lines)
+        try:
+            return heading.headers(rendered.head.values)
+        except LineError as fault:
+            error = fault.error
+            problem = self._problem(template, recipient, error, fault.line, fault.value)
+            raise type(error)(error.message, hint=error.hint, problems=(problem,)) from error
+
+    def _heading(self, template: Template, lines: tuple[HeaderLine, ...]) -> Heading:
         heading = self._headings.get(lines)
         if heading is None:
             if len(self._headings) >= _KEPT:
@@ -202,12 +211,8 @@ class Composer:
             heading = self._headings[lines] = Heading(
                 lines, self._shelf, foreign=template.foreign, unsubscribe=self._unsubscribe
             )
-        try:
-            return heading.headers(rendered.head.values)
-        except LineError as fault:
-            error = fault.error
-            problem = self._problem(template, recipient, error, fault.line, fault.value)
-            raise type(error)(error.message, hint=error.hint, problems=(problem,)) from error
+        self._before = (lines, heading)
+        return heading
 
     def _planned(self, recipient: Recipient, rendered: Rendered, taken: Headers) -> _Plan:
         mailboxes, shown = taken.mailboxes, taken.shown
@@ -229,9 +234,8 @@ class Composer:
         headers += [("Subject", subject), *taken.others]
         if language and "content-language" not in taken.single:
             headers.append(("Content-Language", language))
-        together = "".join(rendered.main.values)
-        if rendered.own_text:
-            together += "".join(rendered.own_text.values)
+        own_values = rendered.own_text.values if rendered.own_text else ()
+        together = "".join(dict.fromkeys((*rendered.main.values, *own_values)))
         if not together.isprintable() and (bad := FORBIDDEN.search(together)):
             raise LetterError(f"a control character (U+{ord(bad[0]):04X}) cannot stand in a letter")
         preheader = taken.single.get("preheader", "")
@@ -239,7 +243,8 @@ class Composer:
             *rendered.main, rendered.own_text, preheader, language or self._language
         )
         if self._unsubscribe:
-            refuse_spoiled(_joined(body.text) or _joined(body.html) or "")
+            readable = body.text or body.html
+            refuse_spoiled(readable.text if readable else "")
         images = [(content_id, self._picture(rendered.template, path)) for path, content_id in body.images]
         digest = _digest(headers, taken.bcc, preheader, rendered, body, (*taken.files, *images))
         return _Plan(headers, mailboxes, taken.bcc, taken.files, images, body, subject, digest)
@@ -311,14 +316,6 @@ def _attachments(plan: _Plan) -> tuple[Attachment, ...]:
         Attachment(file.name, file.media_type, file.content, content_id) for content_id, file in plan.images
     ]
     return tuple(files)
-
-
-def _joined(text: Woven | None) -> str | None:
-    if text is None:
-        return None
-    pieces = [""] * (len(text.parts) + len(text.values))
-    pieces[::2], pieces[1::2] = text.parts, text.values
-    return "".join(pieces)
 
 
 def _size(text: Woven | None) -> int:

@@ -14,10 +14,9 @@ from merge import header
 from merge.address import parse_mailbox, parse_mailboxes
 from merge.attach import File, Shelf
 from merge.errors import AttachmentError, ContentError, LetterError
-from merge.model import Mailbox, quick
+from merge.model import Mailbox
 from merge.template import CLOSE, OPEN, HeaderLine
 
-_mailbox_of = quick(Mailbox)
 _SINGLE = frozenset({"subject", "preheader", "content-language", "list-unsubscribe"})
 _OURS = frozenset({"preheader", "content-type", "subject"})
 _FILES = frozenset({"attach", "attachment"})
@@ -149,7 +148,7 @@ class Heading:
 
 def as_shown(mailboxes: Iterable[Mailbox]) -> str:
     """Return the value of an address header as a person reads it."""
-    return ", ".join([f"{box.name} <{box.address}>" if box.name else box.address for box in mailboxes])
+    return ", ".join([f"{name} <{address}>" if name else address for name, address in mailboxes])
 
 
 class _Filled:
@@ -191,12 +190,13 @@ def _fixed_text(line: HeaderLine) -> _Step:
 
 def _text(line: HeaderLine) -> _Step:
     name, filled = line.name.lower(), _Filled(line.form)
+    single, other = name in _SINGLE, name not in _OURS
 
     def step(found: Headers, values: _Values) -> None:
         value = _judged(line.name, filled(values))
-        if name in _SINGLE:
+        if single:
             found.single[name] = value
-        if name not in _OURS:
+        if other:
             found.others.append((line.name, value))
 
     return step
@@ -237,7 +237,7 @@ def _mailbox(header_name: str, form: str) -> _Reader:
 
         def named_reader(values: _Values) -> Mailbox:
             name = _judged(header_name, display(values))
-            return _mailbox_of(name, parse_mailbox(address(values)).address)
+            return Mailbox(name, parse_mailbox(address(values)).address)
 
         return named_reader
     plain = _Filled(form)

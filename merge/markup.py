@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from html import escape, unescape
 from importlib import import_module
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from merge.errors import LetterError
@@ -75,6 +76,10 @@ pre{background:#23262c!important}
 """
 
 
+_Picker = Callable[[Sequence[str]], tuple[str, ...]]
+"""Returns some of the values, in the order in which they stand in a text."""
+
+
 class Body(NamedTuple):
     """A body, set. `images` are the paths that its HTML shows, each with the Content-ID it is shown by.
 
@@ -89,9 +94,9 @@ class Body(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Setting:
-    """What a pattern came to: texts between values, and the number of the value after each text.
+    """What a pattern came to: texts between values, and what picks the values that stand there.
 
-    Number 0 is the preheader. `links` and `pictures` are the values that begin a link or a picture's
+    Value 0 is the preheader. `links` and `pictures` are the values that begin a link or a picture's
     path. Where `alone`, values stand in places that the slow work looks at, and only `links` is of use.
     """
 
@@ -100,9 +105,9 @@ class _Setting:
     pictures: tuple[int, ...] = ()
     alone: bool = False
     html: tuple[str, ...] = ("",)
-    html_slots: tuple[int, ...] = ()
+    html_values: _Picker = tuple
     text: tuple[str, ...] = ("",)
-    text_slots: tuple[int, ...] = ()
+    text_values: _Picker = tuple
     images: tuple[tuple[str, str], ...] = ()
 
 
@@ -148,14 +153,16 @@ class Typesetter:
                 shown = self._escaped(values)
                 whole = self._token.sub(lambda token: shown[int(token[1]) - 1], "".join(pattern))
                 setting = self._made((whole,), bool(preheader), language)
-            escaped = self._escaped((preheader, *values))
-            html = _woven(setting.html, tuple([escaped[slot] for slot in setting.html_slots]))
+            html = _woven(setting.html, setting.html_values(self._escaped((preheader, *values))))
             images = setting.images
             if not own_text:
-                text = _woven(setting.text, tuple([_spaced(values[slot - 1]) for slot in setting.text_slots]))
+                spaced = setting.text_values((preheader, *values))
+                if not "".join(spaced).isprintable():
+                    spaced = tuple(map(_spaced, spaced))
+                text = _woven(setting.text, spaced)
         if own_text:
             setting = self._text(own_text[0])
-            text = _woven(setting.text, tuple([own_text[1][slot - 1] for slot in setting.text_slots]))
+            text = _woven(setting.text, setting.text_values(("", *own_text[1])))
             digest += setting.digest
         return Body(html, text, images, digest)
 
@@ -181,8 +188,8 @@ class Typesetter:
         setting = self._texts.get(pattern)
         if setting is None:
             whole = "".join(pattern)
-            parts, slots = _unwoven(_judged(whole), self._token)
-            setting = self._texts[pattern] = _Setting(_hash(whole), text=parts, text_slots=slots)
+            parts, picked = _unwoven(_judged(whole), self._token)
+            setting = self._texts[pattern] = _Setting(_hash(whole), text=parts, text_values=picked)
             if len(self._texts) > _KEPT:
                 self._texts.popitem(last=False)
         return setting
@@ -201,10 +208,10 @@ class Typesetter:
         html, images = _with_content_ids(html, self._token)
         if preheader:
             html = _with_preheader(html, self._preheader)
-        html_parts, html_slots = _unwoven(html, self._token)
-        text_parts, text_slots = _unwoven(text, self._token)
+        html_parts, html_values = _unwoven(html, self._token)
+        text_parts, text_values = _unwoven(text, self._token)
         return _Setting(
-            digest, links, pictures, alone, html_parts, html_slots, text_parts, text_slots, images
+            digest, links, pictures, alone, html_parts, html_values, text_parts, text_values, images
         )  # fmt: skip
 
     def _as_html(self, pattern: str, language: str) -> str:
@@ -348,9 +355,16 @@ def _with_preheader(html: str, token: str) -> str:
     return f"{html[:at]}{hidden}{html[at:]}"
 
 
-def _unwoven(text: str, token: re.Pattern[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+def _unwoven(text: str, token: re.Pattern[str]) -> tuple[tuple[str, ...], _Picker]:
+    """Cut a text at its tokens; return what stands between them, and what picks their values."""
     pieces = token.split(text)
-    return tuple(pieces[::2]), tuple(map(int, pieces[1::2]))
+    return tuple(pieces[::2]), _picker([int(number) for number in pieces[1::2]])
+
+
+def _picker(numbers: Sequence[int]) -> _Picker:
+    if len(numbers) > 1:
+        return itemgetter(*numbers)
+    return lambda values: tuple([values[number] for number in numbers])
 
 
 def _judged(text: str) -> str:

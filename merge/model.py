@@ -5,11 +5,11 @@ Recipient (table) -> Letter (compose) -> Delivery (seal) -> Outcome (carrier)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, make_dataclass
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, make_dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from merge.errors import Problem
 
@@ -113,8 +113,7 @@ sound_recipient = cast("Callable[[int, Mapping[str, str], str, str | None], Reci
 """Make the recipient of a row on which there is nothing to remark: row, cells, address and id."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mailbox:
+class Mailbox(NamedTuple):
     """A display name, possibly empty, and an address as it goes on the wire.
 
     The domain is in A-labels (RFC 5890). A local part beyond ASCII stays as it is and needs a server
@@ -161,6 +160,16 @@ class Woven:
     parts: tuple[str, ...]
     values: tuple[str, ...]
 
+    @property
+    def text(self) -> str:
+        """The whole text."""
+        pieces = [""] * (len(self.parts) + len(self.values))
+        pieces[::2], pieces[1::2] = self.parts, self.values
+        return "".join(pieces)
+
+
+_IN_PIECES = {"text": "woven_text", "html": "woven_html"}
+
 
 @dataclass(frozen=True, slots=True)
 class Letter:
@@ -169,7 +178,8 @@ class Letter:
     `headers` are (name, value) pairs in the order of the wire, values as a person reads them; Bcc is
     never among them. Address headers also stand in `mailboxes`, by lower-case header name.
     At least one of `text` and `html` is set; line ends in both are LF. Where the same texts are at hand
-    in pieces, `woven_text` and `woven_html` hold them, so that shared pieces need be encoded only once.
+    in pieces, `woven_text` and `woven_html` hold them, so that shared pieces need be encoded only once, and
+    the whole is put together when somebody asks for it.
     """
 
     key: str
@@ -185,6 +195,17 @@ class Letter:
     digest: str
     woven_text: Woven | None = None
     woven_html: Woven | None = None
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> str | None:
+            """Put a text together that was left in pieces."""
+            if name not in _IN_PIECES:
+                raise AttributeError(name)
+            woven = getattr(self, _IN_PIECES[name])
+            text = woven.text if woven else None
+            object.__setattr__(self, name, text)
+            return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,23 +277,23 @@ class Record:
     stage: str = ""
 
 
-def quick(kind: type[_Value]) -> type[_Value]:
+def quick(kind: type[_Value], *, without: Container[str] = ()) -> type[_Value]:
     """Return what makes values of one of these classes, with the same arguments, in half the time or less.
 
     A frozen class sets each field through `object.__setattr__`. Here the fields are set on an object with
-    the same slots that is not frozen yet, and then becomes one of the class.
+    the same slots that is not frozen yet, and then becomes one of the class. Fields that are named in
+    `without` are no arguments, and stay unset.
     """
 
     def freeze(self: object) -> None:
         self.__class__ = kind  # it has the same slots
 
-    described = [
-        (found.name, found.type, field() if found.default is MISSING else field(default=found.default))
-        for found in fields(kind)  # type: ignore[arg-type] # they all are dataclasses
-    ]
+    def described(name: str, default: object) -> Any:  # noqa: ANN401 - typed as the default of the field
+        return field(init=False) if name in without else field(default=default)
+
     draft = make_dataclass(
         f"Quick{kind.__name__}",
-        described,
+        [(found.name, found.type, described(found.name, found.default)) for found in fields(kind)],  # type: ignore[arg-type] # they all are dataclasses
         namespace={"__post_init__": freeze},
         eq=False,
         repr=False,

@@ -14,15 +14,17 @@ from functools import lru_cache
 LONGEST_LINE = 998
 
 _NAME = re.compile(r"[!-9;-~]+")
-_ENCODED = re.compile(r"=\?([A-Za-z0-9-]+)\?([bBqQ])\?([!->@-~]*)\?=")
-_BETWEEN = re.compile(r"(?<=\?=)[ ]+(?==\?[A-Za-z0-9-]+\?[bBqQ]\?[!->@-~]*\?=)")
+_ENCODED = re.compile(r"=\?utf-8\?(?:b\?([A-Za-z0-9+/]*={0,2})|q\?([!->@-~]*))\?=")
+_BETWEEN = re.compile(r"(?<=\?=) +(?==\?utf-8\?[bq]\?)")
 _MAILBOX = re.compile(
-    r'[ ]*(?:(?P<name>"(?:[^"\\]|\\.)*"[ ]*|[^<>",@:;\\()\[\]]*)<(?P<address>[^<>,;: "]+)>'
-    r'|(?P<bare>[^<>,;: "]+))[ ]*(?:,|$)'
+    r' *(?:(?:"((?:[^"\\]|\\.)*)" *|([^<>",@:;\\()\[\]]*))<([^<>,;: "]+)>|([^<>,;: "]+)) *(?:,|$)'
 )
+"""Takes a quoted name, or one in words, and its address; or a bare address."""
+
+_ESCAPED = re.compile(r"\\(.)")
 _LONGEST_WORD = 75
-_PLAIN = bytes((*b"\r\n", *range(ord(" "), ord("~") + 1)))
-_LF = ord("\n")
+_PLAIN = bytes(range(ord(" "), ord("~") + 1))
+_LF, _NUL = ord("\n"), 0
 
 
 class Misread(Exception):  # noqa: N818 - a finding about bytes, caught by the one room that asks
@@ -56,8 +58,13 @@ def _read(content: bytes) -> None:
     found = content.splitlines()
     if len(b"".join(found)) + 2 * len(found) != len(content) or content[-2:] not in {b"\r\n", b""}:
         raise Misread("a bare CR or LF, or a last line that is not complete")
-    if b"\0" in content:
+    if _NUL in content:
         raise Misread("a NUL")
+    _refuse_long(content)
+
+
+def _refuse_long(content: bytes) -> None:
+    """Raise Misread for a line of more than 998 bytes."""
     start = 0
     while len(content) - start > LONGEST_LINE + 2:
         start = content.rfind(b"\n", start, start + LONGEST_LINE + 2) + 1
@@ -70,18 +77,15 @@ def headers(block: bytes, *, utf8: bool = False) -> list[str]:
 
     Only printable ASCII may stand in it, or with `utf8` printable UTF-8 (RFC 6532). Raises Misread.
     """
-    if utf8:
-        try:
-            whole = block.decode()
-        except UnicodeDecodeError:
-            raise Misread("a header that is not UTF-8") from None
-    elif block.isascii():
-        whole = block.decode("ascii")
-    else:
-        raise Misread("a header that is not plain ASCII")
+    try:
+        whole = block.decode("utf-8" if utf8 else "ascii")
+    except UnicodeDecodeError:
+        raise Misread(f"a header that is not plain {'UTF-8' if utf8 else 'ASCII'}") from None
     found = whole.replace("\r\n ", " ").split("\r\n")
-    if found.pop() or (block.translate(None, _PLAIN) if not utf8 else not "".join(found).isprintable()):
+    together = "".join(found)
+    if found.pop() or (not together.isprintable() if utf8 else together.encode().translate(None, _PLAIN)):
         raise Misread("a control character in a header, or a header that is not complete")
+    _refuse_long(block)
     return found
 
 
@@ -100,24 +104,23 @@ def _is_name(name: str) -> bool:
 
 def says(line: str, name: str, value: str) -> bool:
     """Whether one unfolded header of text has this name, and says this to a person. Raises Misread."""
-    if "=?" not in line and _is_name(name):
+    if not _is_name(name):
+        raise Misread("a line in the header block that is no header")
+    if "=?" not in line:
         return line == f"{name}: {value}"
-    found, written = field(line)
-    return found == name and text(written) == value
-
-
-@lru_cache(maxsize=64)
-def written_mailboxes(line: str) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """Read one unfolded header of mailboxes into its name and its mailboxes. Raises Misread."""
-    name, value = field(line)
-    return name, mailboxes(value)
+    return line.startswith(f"{name}: ") and text(line[len(name) + 2 :]) == value
 
 
 def text(value: str) -> str:
     """Read a header value as a person would see it: encoded words decoded, blanks between them dropped."""
     if "=?" not in value:
         return value
-    return _ENCODED.sub(_decode, _BETWEEN.sub("", value) if "?= " in value else value)
+    if word := _ENCODED.fullmatch(value):
+        return _decode(word)
+    decoded = _ENCODED.sub(_decode, _BETWEEN.sub("", value))
+    if "=?" in decoded:
+        raise Misread("an encoded word that is none of ours")
+    return decoded
 
 
 def mailboxes(value: str) -> tuple[tuple[str, str], ...]:
@@ -129,22 +132,23 @@ def mailboxes(value: str) -> tuple[tuple[str, str], ...]:
         if not match:
             raise Misread(f"no mailbox at character {position} of {value[:80]!r}")
         position = match.end()
-        name, address, bare = match.groups()
-        name = name.rstrip(" ") if name else ""
-        name = re.sub(r"\\(.)", r"\1", name[1:-1]) if name.startswith('"') else text(name)
-        found.append((name, address or bare))
+        quoted, words, address, bare = match.groups()
+        if bare:
+            found.append(("", bare))
+        elif quoted is None:
+            found.append((text(words.rstrip(" ")), address))
+        else:
+            found.append((_ESCAPED.sub(r"\1", quoted), address))
     return tuple(found)
 
 
 def _decode(word: re.Match[str]) -> str:
-    whole, charset, encoding, written = word.group(0, 1, 2, 3)
-    if len(whole) > _LONGEST_WORD:
-        raise Misread(f"an encoded word of {len(whole)} characters")
-    if charset.lower() != "utf-8":
-        raise Misread(f"an encoded word in {charset}")
+    if (length := word.end() - word.start()) > _LONGEST_WORD:
+        raise Misread(f"an encoded word of {length} characters")
+    in_base64, in_q = word.groups()
     try:
-        if encoding in "bB":
-            return a2b_base64(written, strict_mode=True).decode()
-        return a2b_qp(written, header=True).decode()
+        if in_q is None:
+            return a2b_base64(in_base64, strict_mode=True).decode()
+        return a2b_qp(in_q, header=True).decode()
     except (Error, UnicodeDecodeError):
         raise Misread("an encoded word that cannot be decoded") from None

@@ -10,17 +10,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from email.utils import format_datetime
 from functools import lru_cache
+from typing import TypeVar
 
 from merge import header, proof
 from merge.errors import LetterError, SealError
 from merge.model import Attachment, Delivery, Letter, Mailbox, Woven, quick
 
-_MARKS = re.compile("[\0\1\2]")
 _ASKING = ("method=REQUEST", "method=REPLY", "method=CANCEL", "method=COUNTER")
 _LONG_LINE = re.compile(r"[^\r\n]{999}")
 _BETWEEN_RUNS = "\0\n"
 _ENCODED_BUDGET = 64 * 2**20
 _delivery = quick(Delivery)
+_Piece = TypeVar("_Piece", str, bytes)
 
 
 def seal(letter: Letter, *, attempts: int = 0, not_before: float | None = None) -> Delivery:
@@ -30,10 +31,11 @@ def seal(letter: Letter, *, attempts: int = 0, not_before: float | None = None) 
     Raises SealError when what was written does not say what was planned.
     """
     token = _token(letter)
+    planned = _planned(letter)
     try:
-        top, pieces = _message(letter, token)
+        pieces = _message(letter, planned, token)
         content = b"".join(pieces)
-        _check(letter, top, pieces, content, token)
+        _check(letter, planned, pieces, content, token)
     except LetterError as error:
         raise SealError(f"row {letter.row}: {error.message}") from error
     except proof.Misread as error:
@@ -67,32 +69,32 @@ def transfer(text: str) -> tuple[str, bytes]:
     elsewhere (RFC 2045, 6).
     """
     _refuse_marks(text)
-    encoded = text.encode()
-    data = encoded.replace(b"\n", b"\r\n")
+    lines = text.replace("\n", "\r\n")
     if not text.endswith("\n"):
-        data += b"\r\n"
+        lines += "\r\n"
     if text.isascii() and not _LONG_LINE.search(text):
-        return "7bit", data
-    if _mostly_ascii(len(encoded) - len(text), len(encoded)):
-        return "quoted-printable", _quoted(data)
-    return "base64", _lines(data)
+        return "7bit", lines.encode()
+    size = len(text.encode())
+    if _mostly_ascii(size - len(text), size):
+        return "quoted-printable", _quoted(lines)
+    return "base64", _lines(lines.encode())
 
 
 def _refuse_marks(text: str) -> None:
     """Raise LetterError for the control characters that mark places while a text is encoded."""
-    if not text.isprintable() and _MARKS.search(text):
+    if "\0" in text or "\1" in text or "\2" in text:
         raise LetterError("a control character cannot stand in a letter")
 
 
-def _quoted(data: bytes) -> bytes:
+def _quoted(text: str) -> bytes:
     """Encode CRLF text as quoted-printable, in lines of at most 76 (RFC 2045, 6.7).
 
     `b2a_qp` lets a line grow to 78 where its last blank has to be encoded. So such blanks are first made
     control characters, which it always encodes, and counts; a letter holds none.
     """
-    if b" \r\n" not in data and b"\t\r\n" not in data:
-        return b2a_qp(data, istext=True)
-    marked = data.replace(b" \r\n", b"\1\r\n").replace(b"\t\r\n", b"\2\r\n")
+    if " \r\n" not in text and "\t\r\n" not in text:
+        return b2a_qp(text.encode(), istext=True)
+    marked = text.replace(" \r\n", "\1\r\n").replace("\t\r\n", "\2\r\n").encode()
     return b2a_qp(marked, istext=True).replace(b"=01\r\n", b"=20\r\n").replace(b"=02\r\n", b"=09\r\n")
 
 
@@ -133,21 +135,18 @@ class _Mould:
         size = len(whole.encode())
         self._size, self._beyond = size, size - len(whole)
         self._to_quote = not whole.isascii() or any(map(_LONG_LINE.search, blocks))
-        self._gaps = [""] * (2 * len(gaps) - 1)
-        self._gaps[::2] = [gap.replace("\n", "\r\n") for gap in gaps]
-        plain = [block.replace("\n", "\r\n").encode() for block in blocks]
-        self._plain = None if self._to_quote else [proof.proven(block) for block in plain]
-        self._quoted = [proof.proven(_quoted(block)) for block in plain]
+        self._gaps = _frame([gap.replace("\n", "\r\n") for gap in gaps])
+        shared = [block.replace("\n", "\r\n") for block in blocks]
+        self._plain = None if self._to_quote else _frame([proof.proven(block.encode()) for block in shared])
+        self._quoted = _frame([proof.proven(_quoted(block)) for block in shared])
 
     def cast(self, values: tuple[str, ...]) -> tuple[str, list[bytes]] | None:
         """Return what `transfer` would for these values, in pieces; None where that is base64."""
         whole = "".join(values)
-        if not whole.isprintable():
-            _refuse_marks(whole)
+        _refuse_marks(whole)
+        if "\n" in whole:
             values = tuple([value.replace("\n", "\r\n") for value in values])
-        pieces = self._gaps.copy()
-        pieces[1::2] = values
-        runs = "".join(pieces)
+        runs = "".join(_filled(self._gaps, values))
         if not runs.endswith("\r\n") and (runs or not self._size):
             runs += "\r\n"
         if (
@@ -155,16 +154,22 @@ class _Mould:
             and whole.isascii()
             and not (len(runs) >= proof.LONGEST_LINE and _LONG_LINE.search(runs))
         ):
-            return "7bit", _between(self._plain, runs.encode().split(b"\0\r\n"))
+            return "7bit", _filled(self._plain, runs.encode().split(b"\0\r\n"))
         size = len(whole.encode())
         if not _mostly_ascii(self._beyond + size - len(whole), self._size + size):
             return None
-        return "quoted-printable", _between(self._quoted, _quoted(runs.encode()).split(b"=00\r\n"))
+        return "quoted-printable", _filled(self._quoted, _quoted(runs).split(b"=00\r\n"))
 
 
-def _between(blocks: Sequence[bytes], runs: list[bytes]) -> list[bytes]:
-    pieces = [b""] * (len(blocks) + len(runs))
-    pieces[::2], pieces[1::2] = blocks, runs
+def _frame(fixed: Sequence[_Piece]) -> list[_Piece]:
+    """Return pieces with an empty place between any two of them."""
+    empty = fixed[0][:0]
+    return [piece for one in fixed for piece in (one, empty)][:-1]
+
+
+def _filled(frame: list[_Piece], values: Sequence[_Piece]) -> list[_Piece]:
+    pieces = frame.copy()
+    pieces[1::2] = values
     return pieces
 
 
@@ -192,23 +197,30 @@ def wire_date(moment: datetime) -> str:
 _WRITTEN: dict[str, tuple[tuple[Mailbox, ...], str]] = {}
 """By name, the mailboxes that were written last, and the header that they made."""
 
+_Planned = tuple[str, str, tuple[Mailbox, ...] | None]
+"""A header's name, its value, and its mailboxes where it holds addresses."""
+
 _Part = tuple[bytes, list[bytes]]
 """The MIME headers of a part, and its content in pieces, each of whole lines."""
 
 
-def _message(letter: Letter, token: str) -> tuple[bytes, list[bytes]]:
-    """Return the header block, and the whole message in pieces, each of whole lines."""
+def _planned(letter: Letter) -> list[_Planned]:
+    """List the headers of a letter, each with its mailboxes where it holds addresses."""
     mailboxes = letter.mailboxes
-    lines = []
-    for name, value in letter.headers:
-        found = mailboxes.get(name.lower())
-        lines.append(header.write(name, value) if found is None else _address_line(name, found))
+    return [(name, value, mailboxes.get(name.lower())) for name, value in letter.headers]
+
+
+def _message(letter: Letter, planned: list[_Planned], token: str) -> list[bytes]:
+    """Return the whole message in pieces, each of whole lines; the first is the header block."""
+    lines = [
+        header.write(name, value) if mailboxes is None else _address_line(name, mailboxes)
+        for name, value, mailboxes in planned
+    ]
     lines.append(
         f"Date: {wire_date(letter.date)}\r\nMessage-ID: {letter.message_id}\r\nMIME-Version: 1.0\r\n"
     )
     head, pieces = _body(letter, token)
-    top = "".join(lines).encode() + head
-    return top, [b"%b\r\n" % top, *pieces]
+    return [b"%b%b\r\n" % ("".join(lines).encode(), head), *pieces]
 
 
 def _address_line(name: str, mailboxes: tuple[Mailbox, ...]) -> str:
@@ -216,7 +228,7 @@ def _address_line(name: str, mailboxes: tuple[Mailbox, ...]) -> str:
     before = _WRITTEN.get(name)
     if before and before[0] is mailboxes:
         return before[1]
-    line = header.write_mailboxes(name, [(box.name, box.address) for box in mailboxes])
+    line = header.write_mailboxes(name, mailboxes)
     _WRITTEN[name] = (mailboxes, line)
     return line
 
@@ -226,10 +238,10 @@ def _body(letter: Letter, token: str) -> _Part:
     inline = [file for file in files if file.content_id] if files else []
     attached = [file for file in files if not file.content_id] if files else []
     alternatives: list[_Part] = []
-    if letter.text is not None:
-        alternatives.append(_text_part("plain", letter.text, letter.woven_text))
-    if letter.html is not None:
-        html = _text_part("html", letter.html, letter.woven_html)
+    if (text := _text(letter)) is not None:
+        alternatives.append(_text_part("plain", text))
+    if (shown := _html(letter)) is not None:
+        html = _text_part("html", shown)
         if inline:
             html = _multipart(token, "related", [html, *map(_file_part, inline)])
         alternatives.append(html)
@@ -255,10 +267,23 @@ def _multipart(token: str, subtype: str, parts: list[_Part]) -> _Part:
     return f'Content-Type: multipart/{subtype};\r\n boundary="{mark}"\r\n'.encode(), pieces
 
 
-def _text_part(subtype: str, text: str, woven: Woven | None) -> _Part:
-    if woven and woven.values and (cast := _mould(woven.parts).cast(woven.values)):
+def _text(letter: Letter) -> Woven | str | None:
+    return letter.woven_text or letter.text
+
+
+def _html(letter: Letter) -> Woven | str | None:
+    return letter.woven_html or letter.html
+
+
+def _text_part(subtype: str, text: Woven | str) -> _Part:
+    if isinstance(text, str):
+        encoding, content = transfer(text)
+    elif not text.values:
+        encoding, content = _same_for_all(text.text)
+    elif cast := _mould(text.parts).cast(text.values):
         return _TEXT_HEADS[subtype, cast[0]], cast[1]
-    encoding, content = _same_for_all(text) if woven and not woven.values else transfer(text)
+    else:
+        encoding, content = transfer(text.text)
     return _TEXT_HEADS[subtype, encoding], [content]
 
 
@@ -324,23 +349,27 @@ class _EncodedFiles:
 _ENCODED = _EncodedFiles(_ENCODED_BUDGET)
 
 
-def _check(letter: Letter, top: bytes, pieces: list[bytes], content: bytes, token: str) -> None:
+def _check(letter: Letter, planned: list[_Planned], pieces: list[bytes], content: bytes, token: str) -> None:
     """Read the finished bytes with a reader that shares nothing with the writer. Raises SealError."""
-    fresh = proof.lines(pieces)
-    if content.find(b"\r\n\r\n") != len(top) - 2:
+    block = content[: content.find(b"\r\n\r\n") + 2]
+    if len(block) + 2 != len(pieces[0]):
         raise SealError(f"row {letter.row}: the header block ends early")
-    _check_headers(letter, proof.headers(top, utf8=not top.isascii() and letter.envelope.needs_smtputf8))
-    if fresh.count(token.encode()) != _boundary_lines(letter):  # no shared line holds what one message has
+    utf8 = not block.isascii() and letter.envelope.needs_smtputf8
+    _check_headers(letter, planned, proof.headers(block, utf8=utf8))
+    fresh = proof.lines(pieces[1:])  # no shared line holds what one message has
+    mark = token.encode()
+    if block.count(mark) + fresh.count(mark) != _boundary_lines(letter):
         raise SealError(f"row {letter.row}: the parts are not those that were planned")
 
 
 def _boundary_lines(letter: Letter) -> int:
     """Count how often the boundaries stand in a message: declared, before each part, and at the end."""
+    texts = (_text(letter) is not None) + (_html(letter) is not None)
     if not letter.attachments:
-        return 0 if letter.text is None or letter.html is None else 4
-    inline = sum(1 for file in letter.attachments if file.content_id) if letter.html is not None else 0
+        return 4 if texts > 1 else 0
+    inline = sum(1 for file in letter.attachments if file.content_id) if _html(letter) is not None else 0
     attached = [file for file in letter.attachments if not file.content_id]
-    alternatives = (letter.text is not None) + (letter.html is not None) + sum(map(is_invitation, attached))
+    alternatives = texts + sum(map(is_invitation, attached))
     return sum(
         parts + 2
         for parts in (alternatives, inline + 1 if inline else 0, len(attached) + 1 if attached else 0)
@@ -348,23 +377,32 @@ def _boundary_lines(letter: Letter) -> int:
     )
 
 
-def _check_headers(letter: Letter, found: list[str]) -> None:
+def _check_headers(letter: Letter, planned: list[_Planned], found: list[str]) -> None:
     """Compare the headers with the plan, one by one and in number. Raises SealError, Misread."""
-    planned, row = letter.headers, letter.row
-    count = len(planned)
+    count, row = len(planned), letter.row
     own = [f"Date: {wire_date(letter.date)}", f"Message-ID: {letter.message_id}", "MIME-Version: 1.0"]
     rest = [line.partition(":")[0] for line in found[count + 3 :]]
     if found[count : count + 3] != own or rest not in _MIME_HEADERS:
         raise SealError(f"row {row}: {len(found)} headers, not {count} and those of date, number and MIME")
-    for (name, value), line in zip(planned, found, strict=False):
-        mailboxes = letter.mailboxes.get(name.lower())
-        if mailboxes is None:
-            same = proof.says(line, name, value)
-        else:
-            boxes = tuple([(box.name, box.address) for box in mailboxes])
-            same = proof.written_mailboxes(line) == (name, boxes)
+    for (name, value, mailboxes), line in zip(planned, found, strict=False):
+        same = proof.says(line, name, value) if mailboxes is None else _is_to(line, name, mailboxes)
         if not same:
             raise SealError(f"row {row}: {line[:80]!r} is not the {name} that was planned")
+
+
+_READ: dict[str, tuple[tuple[Mailbox, ...], str]] = {}
+"""By name, the mailboxes that were found last in an unfolded header, and that header."""
+
+
+def _is_to(line: str, name: str, mailboxes: tuple[Mailbox, ...]) -> bool:
+    """Whether an unfolded header has this name and these mailboxes, as that of the letter before may have."""
+    before = _READ.get(name)
+    if before and before[0] is mailboxes and before[1] == line:
+        return True
+    if proof.field(line)[0] != name or proof.mailboxes(line[len(name) + 1 :]) != mailboxes:
+        return False
+    _READ[name] = (mailboxes, line)
+    return True
 
 
 _MIME_HEADERS = (["Content-Type"], ["Content-Type", "Content-Transfer-Encoding"])

@@ -56,6 +56,7 @@ _GONE = {
 _DROPPED = ("lipsum", "cycler", "joiner")
 _UNMARKED = {ord(OPEN): None, ord(CLOSE): None, ord("\t"): " "}
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_SAFE_IN_URLS = re.compile(r"[A-Za-z0-9_.~/-]*")
 _SMALL_NUMBER = 1_000
 
 
@@ -412,7 +413,9 @@ def _guarded(function: Callable[..., object], guard: Callable[..., None]) -> Cal
 
 def _url_encoded(value: Any) -> str:  # noqa: ANN401 - texts, pairs and mappings, as Jinja2 has it
     """Encode a value for a URL; the same cell often stands in a header and in the body."""
-    return _quoted(value) if isinstance(value, str) else do_urlencode(value)
+    if not isinstance(value, str):
+        return do_urlencode(value)
+    return value if _SAFE_IN_URLS.fullmatch(value) else _quoted(value)
 
 
 @lru_cache(maxsize=256)

@@ -198,7 +198,7 @@ class Template:
         self.language = language
         self.given = dict(given or {})
         self._texts = texts
-        self._shorts: dict[tuple[str, ...], tuple[tuple[str, str], ...]] = {}
+        self._shorts: dict[tuple[str, ...], tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self._reads_rows = any(use.name == scan.GROUP for part in texts.parts for use in part.uses())
 
     def check_columns(self, names: Sequence[str], list_name: str = "the list") -> tuple[Problem, ...]:
@@ -255,16 +255,19 @@ class Template:
     def _variables(self, recipient: Recipient) -> dict[str, object]:
         cells = recipient.cells
         columns = tuple(cells)
-        pairs = self._shorts.get(columns)
-        if pairs is None:
-            pairs = self._shorts[columns] = tuple(resolve(columns).columns.items())
-        variables: dict[str, object] = {short: cells[name] for short, name in pairs}
+        found = self._shorts.get(columns)
+        if found is None:
+            usable = resolve(columns).columns
+            found = self._shorts[columns] = tuple(usable), tuple(usable.values())
+        shorts, names = found
+        variables: dict[str, object] = dict(zip(shorts, map(cells.__getitem__, names), strict=True))
         variables.setdefault(scan.ADDRESS, recipient.address)
         variables["row"] = Row(cells)
-        variables |= self.given
+        if self.given:
+            variables |= self.given
         if self._reads_rows:
             variables[scan.GROUP] = [
-                Row({**{short: member[name] for short, name in pairs}, **member})
+                Row({**dict(zip(shorts, map(member.__getitem__, names), strict=True)), **member})
                 for member in recipient.group or (cells,)
             ]
         return variables

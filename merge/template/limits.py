@@ -108,8 +108,10 @@ def accounted(function: Callable[..., object]) -> Callable[..., object]:
         for value in args[first:]:
             weigh(value, budget)
         result = function(*args, **kwargs)
-        if isinstance(result, Sized) and not isinstance(result, Undefined):
-            budget.effort(len(result) * (1 if isinstance(result, str) else ELEMENT))
+        if isinstance(result, str):
+            budget.effort(len(result))
+        elif isinstance(result, Sized) and not isinstance(result, Undefined):
+            budget.effort(len(result) * ELEMENT)
         return result
 
     if first:

@@ -175,13 +175,18 @@ class _Steps:
         account = ACCOUNT.get()
         slots = account.slots
         start = len(slots)
-        if _TEXT.issuperset(map(type, values)) and "" not in values and "\r" not in "".join(values):  # type: ignore[arg-type] # all are texts
+        if (
+            _TEXT.issuperset(map(type, values))
+            and "" not in values
+            and "\r" not in (together := "".join(values))  # type: ignore[arg-type] # all are texts
+        ):
             slots += values  # type: ignore[arg-type] # as above
             text = self._usual.get((number, start)) or self._text(number, start)
+            account.charge(len(text) + len(together))
         else:
             text = self._unusual(slots, values, number)
+            account.charge(len(text) + len("".join(slots[start:])))
         account.texts.append(text)
-        account.charge(len(text) + len("".join(slots[start:])))
 
     def _text(self, number: int, start: int) -> str:
         """Make the text of a step whose values are put aside from `start` on, and keep it for later rows."""
