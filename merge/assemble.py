@@ -71,14 +71,6 @@ def parts(settings: Settings, people: object = None) -> Parts:
 
     Raises ListError, LetterError or ConfigError.
     """
-    options = ListOptions(
-        email=settings.email_column,
-        id=settings.id_column,
-        sheet=settings.sheet,
-        header_row=settings.header_row,
-        encoding=settings.encoding,
-        delimiter=settings.delimiter,
-    )
     template = read_template(settings.letter, files=settings.files, given=settings.given)
     if not settings.sender and not _MAY_NAME_ITS_SENDER.search(template.source):
         raise ConfigError(
@@ -96,7 +88,7 @@ def parts(settings: Settings, people: object = None) -> Parts:
         )
     except AddressError as error:
         settings.file.refuse("from", f"from is no address: {error.message}", hint=error.hint)
-    table = read_table(settings.list if people is None else people, options, name=settings.list_name)
+    table = table_of(settings, people)
     for name in settings.given:
         if name in resolve(table.columns.names).columns:
             settings.file.refuse(
@@ -124,6 +116,19 @@ def parts(settings: Settings, people: object = None) -> Parts:
 def suppression_files(settings: Settings) -> tuple[Path, Path]:
     """Return where people stand who want no mail: the file of the person, and that of the campaign."""
     return accounts_path().with_name(SUPPRESSED_FILE), settings.folder / SUPPRESSED_FILE
+
+
+def table_of(settings: Settings, people: object = None) -> Table:
+    """Open the list, or `people` in its place. Raises ListError, ConfigError."""
+    options = ListOptions(
+        email=settings.email_column,
+        id=settings.id_column,
+        sheet=settings.sheet,
+        header_row=settings.header_row,
+        encoding=settings.encoding,
+        delimiter=settings.delimiter,
+    )
+    return read_table(settings.list if people is None else people, options, name=settings.list_name)
 
 
 def _consent_column(table: Table, settings: Settings) -> str:

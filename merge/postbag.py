@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 from merge import assemble, report
@@ -13,12 +14,16 @@ from merge.account.secret import Password, SecretReference
 from merge.bounces.finding import find
 from merge.bounces.mailbox import Letterbox, Maildir, Mbox
 from merge.bounces.visit import Person, Visit, settle
+from merge.check import row_key
 from merge.clock import Clock
 from merge.config import Settings
-from merge.errors import ConfigError, UsageError
+from merge.errors import AddressError, ConfigError, MergeError, UsageError
 from merge.journal import Journal
+from merge.model import Recipient, Record
+from merge.sheet import write_sheet
 from merge.suppression import SUPPRESSED_FILE
 
+_RESULTS = "results.csv"
 _HINT = (
     "name one: --maildir DIR, --mbox FILE, or in campaign.toml\n"
     '  [bounces]\n  imap = "imap.club.example"\n  user = "bounces@club.example"'
@@ -67,11 +72,50 @@ def look(  # noqa: PLR0913 - all but the first three are named
         if dry_run:
             person.show(finding)
             return Visit(finding)
+        not_renewed = ""
         try:
-            return settle(finding, journal, settings.folder / SUPPRESSED_FILE, letterbox, person)
+            visit = settle(finding, journal, settings.folder / SUPPRESSED_FILE, letterbox, person)
         finally:
             if journal is not None and any(journal.counts().values()):
-                report.write_results(journal.records(), settings.folder / "results.csv")
+                report.write_results(journal.records(), settings.folder / _RESULTS)
+                not_renewed = _renew_sheet(settings, journal)
+        return replace(visit, not_renewed=not_renewed)
+
+
+def _renew_sheet(settings: Settings, journal: Journal) -> str:
+    """Write what came back beside the rows of the person's own sheet, too; return why not, where that is so.
+
+    The list may have been edited since the last run, and then nobody knows any more which row is whose.
+    """
+    if settings.results == _RESULTS:
+        return ""
+    try:
+        table = assemble.table_of(settings)
+        if not all(_is_of(record, row) for record, row in zip_longest(journal.records(), table)):
+            why = f"{settings.list_name} was changed since the last mergepost send, which renews it"
+            return f"{settings.results} is as it was: {why}. {_RESULTS} has what came back."
+        layout = table.layout
+        write_sheet(
+            journal.records(),
+            settings.list,
+            settings.folder / settings.results,
+            header_row=layout.header_row,
+            sheet=layout.sheet or None,
+            encoding=layout.encoding,
+            delimiter=layout.delimiter,
+        )
+    except MergeError as error:
+        return f"{settings.results} is as it was: {error.message}. {_RESULTS} has what came back."
+    return ""
+
+
+def _is_of(record: Record | None, row: Recipient | None) -> bool:
+    if record is None or row is None or record.row != row.row:
+        return False
+    try:
+        return record.key in (row_key(row), row.address)
+    except AddressError:
+        return record.key == row.address
 
 
 def _letterbox(

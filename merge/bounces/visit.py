@@ -59,12 +59,16 @@ def agreed(matches: Sequence[Match], number: int | None, *, proven: bool) -> boo
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """What one look came to: `suppressed` are the addresses new on the list, `recorded` counts reports."""
+    """What one look came to: `suppressed` are the addresses new on the list, `recorded` counts reports.
+
+    `not_renewed` says why the person's own sheet does not show what came back; empty where it does.
+    """
 
     finding: Finding
     suppressed: tuple[str, ...] = ()
     recorded: int = 0
     refused: bool = False
+    not_renewed: str = ""
 
 
 def settle(

@@ -70,6 +70,8 @@ def settled(visit: Visit) -> list[str]:
         lines.append(f"Recorded {count(visit.recorded, 'report')} beside the rows: mergepost status")
     if visit.refused:
         lines.append("What was not confirmed is not written down, and will be shown again.")
+    if visit.not_renewed:
+        lines.append(plain(visit.not_renewed))
     return lines
 
 

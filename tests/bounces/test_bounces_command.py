@@ -12,6 +12,7 @@ import stat
 import threading
 from pathlib import Path
 
+import openpyxl
 import pytest
 import typer
 import whole_kit
@@ -93,6 +94,43 @@ def test_a_plan_a_number_and_everything_is_in_its_place(campaign, tmp_path):
     assert (
         "came back: 1 called spam, 1 bounced for good, 1 bounced for now" in here("status", cwd=campaign).out
     )
+
+
+@pytest.mark.parametrize("name", ["people-results.csv", "people-results.xlsx"])
+def test_the_persons_own_sheet_shows_what_came_back_while_it_is_still_that_list(campaign, tmp_path, name):
+    toml = campaign / "campaign.toml"
+    text = toml.read_text("utf-8")
+    if name.endswith("xlsx"):
+        book = openpyxl.Workbook()
+        for line in (campaign / "people.csv").read_text("utf-8").split():
+            book.active.append([line])
+        book.save(campaign / "people.xlsx")
+        text = text.replace("people.csv", "people.xlsx")
+    toml.write_text(f'results = "{name}"\n{text}', "utf-8")
+    done = here("bounces", "--mbox", mbox(tmp_path / "one", dsn(BOB, *FULL)), cwd=campaign)
+    assert (done.code, "as it was" in done.err) == (0, False)
+    assert "bounced, soft" in sheet(campaign / name)[BOB]
+
+    before = (campaign / name).read_bytes()
+    if name.endswith("xlsx"):
+        book.active.delete_rows(2)
+        book.save(campaign / "people.xlsx")
+    else:
+        (campaign / "people.csv").write_text(f"email\n{BOB}\n{ADA}\n", "utf-8")
+    done = here("bounces", "--mbox", mbox(tmp_path / "two", complaint(CARL)), cwd=campaign)
+    assert done.code == 0
+    assert f"{name} is as it was: people" in done.err
+    assert (campaign / name).read_bytes() == before
+    assert "called spam" in {row["to"]: row["reply"] for row in whole_kit.results(campaign)}[CARL]
+
+
+def sheet(path: Path) -> dict[str, str]:
+    """Each address of a returned sheet, with what its row says beside it."""
+    if path.suffix == ".csv":
+        rows = list(csv.reader(io.StringIO(path.read_text("utf-8-sig"))))
+    else:
+        rows = [[str(cell or "") for cell in row] for row in openpyxl.load_workbook(path).active.values]
+    return {row[0]: " ".join(row[1:]) for row in rows}
 
 
 def test_reading_the_mailbox_again_adds_nothing(campaign, tmp_path):
