@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Self
 
 from merge.errors import JournalError
@@ -155,7 +156,8 @@ class Database:
     def all(self, sql: str, values: tuple[Any, ...] | dict[str, Any] = ()) -> Iterator[Any]:
         """Yield the rows of a query."""
         try:
-            yield from self._connection.execute(sql, values)
+            # Through a chain, which has nothing to close: a cursor cannot be once its file is.
+            yield from chain(self._connection.execute(sql, values))
         except sqlite3.Error as error:
             raise self._explain(error) from error
 

@@ -346,3 +346,11 @@ def test_a_journal_moves_with_its_folder(path: Path, tmp_path: Path) -> None:
     shutil.move(path, target)
     with opened(target / "journal.db") as journal:
         assert journal.counts()[State.SENT] == 1
+
+
+def test_records_that_nobody_read_to_the_end_make_no_noise_when_the_journal_is_closed(tmp_path: Path) -> None:
+    with Journal.open(tmp_path / "journal.db", edition="1", clock=TestClock()) as journal:
+        enrol(journal, ["a", "b", "c"])
+        records = journal.records()
+        next(records)
+    records.close()  # type: ignore[attr-defined] # a generator in fact
