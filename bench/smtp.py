@@ -4,7 +4,8 @@
 
 Letters of 10 kB, ready as bytes, go over one connection to a sink on loopback, and to each real server that
 is installed, behind a proxy that delays each direction by half the round trip. smtplib is one reused
-connection; aiosmtplib and smtp-source take part where they are installed.
+connection; aiosmtplib and smtp-source take part where they are installed. "bare socket" is no contestant: it
+writes ready bytes as at level 2, and looks after nothing. What it gains is what the server leaves to gain.
 Rounds are interleaved, in an order of their own. Of the rate the median letter counts, of the CPU the best
 round: whatever else the machine and the server do only makes things slower.
 """
@@ -230,6 +231,40 @@ def with_smtp_source(port: int, letters: list[Delivery]) -> list[float]:
     return [(time.perf_counter() - began) / len(letters)]
 
 
+def with_bare_socket(port: int, letters: list[Delivery]) -> list[float]:
+    """Do the least that a client can do; nothing is done where the server does not pipeline."""
+    envelopes = [
+        b"MAIL FROM:<ada@ada.example>\r\nRCPT TO:<%s>\r\nDATA\r\n" % letter.envelope.recipients[0].encode()
+        for letter in letters
+    ]
+    took = []
+    with socket.create_connection((LOOPBACK, port)) as way:
+        way.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+        def hear(enough: Callable[[bytes], bool]) -> bytes:
+            heard = b""
+            while not enough(heard):
+                heard += way.recv(65536) or b"\n" * 9
+            return heard
+
+        hear(lambda heard: heard.endswith(b"\n"))
+        way.sendall(b"EHLO [127.0.0.1]\r\n")
+        if b"PIPELINING" not in hear(lambda heard: b"\n250 " in heard):
+            return []
+        way.sendall(envelopes[0])
+        answers = hear(lambda heard: heard.count(b"\n") >= 3)  # noqa: PLR2004 - MAIL, RCPT, DATA
+        for letter, envelope in zip(letters, [*envelopes[1:], b"NOOP\r\nNOOP\r\nNOOP\r\n"], strict=True):
+            if b"\n354" not in answers:
+                return []
+            began = time.perf_counter()
+            way.sendall(letter.content)
+            way.sendall(b".\r\n" + envelope)
+            answers = hear(lambda heard: heard.count(b"\n") >= 4)  # noqa: PLR2004 - and the end of data
+            took.append(time.perf_counter() - began)
+        way.sendall(b"QUIT\r\n")
+    return took
+
+
 def contestants() -> Iterator[tuple[str, Callable[[int, list[Delivery]], list[float]]]]:
     yield "smtplib", with_smtplib
     with contextlib.suppress(ImportError):
@@ -238,6 +273,7 @@ def contestants() -> Iterator[tuple[str, Callable[[int, list[Delivery]], list[fl
         yield "aiosmtplib", with_aiosmtplib
     if shutil.which("smtp-source") or Path("/usr/sbin/smtp-source").exists():
         yield "smtp-source", with_smtp_source
+    yield "bare socket", with_bare_socket
     for level in (0, 1, 2):
         yield f"level {level}", lambda port, letters, level=level: session(port, letters, level)
     for window in (16, 64):
@@ -302,6 +338,8 @@ def report(delay: float, port: int, rounds: int, count: int) -> None:
     base, base_cpu = statistics.median(took["smtplib"]), min(cpus["smtplib"])
     print(f"\nround trip {delay:g} ms        messages/s   to smtplib   CPU us/message   to smtplib")
     for name, _ in everyone:
+        if not took[name]:
+            continue
         letter, cpu = statistics.median(took[name]), min(cpus[name])
         share = "" if name == "smtp-source" else f"{cpu:14.0f}{cpu / base_cpu:13.2f}"
         print(f"  {name:16}{1 / letter:16.0f}{base / letter:13.2f}{share}")
