@@ -119,7 +119,7 @@ class Enrolment:
         """
         if not line.duplicate and (ahead := self._ahead.pop(line.key, None)) is not None:
             how = ahead[5]
-            if how is not None and ahead[:5] == line[:5] and line[5:] == _TO_BE_SENT:
+            if how is not None and ahead[:5] == line[:5] and line.state is State.WAITING:
                 self._seen[ahead[6]] = 1
                 self._as_it_was[how] += 1
                 return _AS_IT_WAS[how]
@@ -326,9 +326,6 @@ _AT_ONCE = 512
 _LISTED = (State.WAITING, State.INVALID, State.SKIPPED)
 
 _PAST = {state.value: state for state in (State.SENT, State.UNCERTAIN, State.FAILED, State.DEFERRED)}
-
-_TO_BE_SENT = (State.WAITING, "", False)
-"""How the line of a row that is to be sent ends."""
 
 _AS_IT_WAS = (State.WAITING, State.SENT)
 """Where a row stands that is to be sent as before: by the number that AHEAD gives."""
