@@ -319,17 +319,18 @@ def put_on_account(tree: nodes.Template) -> None:
     """Let a tree's loops and its growing values be counted while it is rendered."""
     for loop in tree.find_all(nodes.For):
         fixed = sum(len(data.data) for data in loop.find_all(nodes.TemplateData))
-        loop.iter = _filtered(_expression(loop.iter), _BOUNDED, loop, fixed)
+        loop.iter = _filtered(expression(loop.iter), _BOUNDED, loop, fixed)
     for assignment in tree.find_all(nodes.Assign):
-        assignment.node = _filtered(_expression(assignment.node), _SIZED, assignment)
+        assignment.node = _filtered(expression(assignment.node), _SIZED, assignment)
     for scope in tree.find_all(nodes.With):
-        scope.values = [_filtered(_expression(value), _SIZED, scope) for value in scope.values]
+        scope.values = [_filtered(expression(value), _SIZED, scope) for value in scope.values]
     for block in tree.find_all(nodes.AssignBlock):
         block.filter = _filtered(block.filter, _SIZED, block)
 
 
-def _expression(node: nodes.Node) -> nodes.Expr:
-    assert isinstance(node, nodes.Expr)  # noqa: S101 - by Jinja2's grammar; its types are wider
+def expression(node: nodes.Node) -> nodes.Expr:
+    """Return what is an expression by Jinja2's grammar, as one."""
+    assert isinstance(node, nodes.Expr)  # noqa: S101 - the types are wider than the grammar
     return node
 
 

@@ -22,7 +22,12 @@ from merge.template.source import CLOSE, OPEN, Line, Source, header_lines
 Kind = Literal["markdown", "html", "text", "mjml"]
 
 _SLOT = re.compile(f"{OPEN}(\\d+){CLOSE}")
+_ROW = f"{Row.__module__}.{Row.__name__} object"
 _ENDS = re.compile(f"([{OPEN}{CLOSE}])")
+
+
+Enter = Callable[[Part, dict[str, object]], None]
+"""Is told of each part before it is rendered, with what it is given, so that a break can be placed."""
 
 
 class HeaderLine(NamedTuple):
@@ -85,12 +90,9 @@ class Texts(Protocol):
     """How the texts of a letter are rendered: its header block and its body, or both in one."""
 
     def render(
-        self, variables: dict[str, object], account: Account, enter: Callable[[Part], None]
+        self, variables: dict[str, object], account: Account, enter: Enter
     ) -> tuple[Head, Slotted, Slotted | None]:
-        """Return the header block, the body, and the own plain part.
-
-        `enter` is told of each part before it is rendered, so that a break can be placed.
-        """
+        """Return the header block, the body, and the own plain part."""
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -124,20 +126,20 @@ class Apart(NamedTuple):
             yield part, names
 
     def render(
-        self, variables: dict[str, object], account: Account, enter: Callable[[Part], None]
+        self, variables: dict[str, object], account: Account, enter: Enter
     ) -> tuple[Head, Slotted, Slotted | None]:
         """Render the header block, then the body, then the own plain part."""
-        enter(self.head)
+        enter(self.head, variables)
         head, exported = self.head.render(variables)
         if exported:
             variables = {**variables, **exported}
         account.slots = []
-        enter(self.body)
+        enter(self.body, variables)
         main = Slotted(self.body.render(variables)[0], tuple(account.slots))
         own_text = None
         if self.text:
             account.slots = []
-            enter(self.text)
+            enter(self.text, variables)
             own_text = Slotted(self.text.render(variables)[0], tuple(account.slots))
         return numbered(header_lines("".join(head))), main, own_text
 
@@ -239,13 +241,16 @@ class Template:
         """
         if self.languages and (other := self._in_language_of(recipient)):
             return other.render(recipient)
-        entered: list[Part] = []
+        entered: list[tuple[Part, dict[str, object]]] = []
         account = Account()
         ACCOUNT.set(account)
         try:
-            return Rendered(*self._texts.render(self._variables(recipient), account, entered.append), self)
+            return Rendered(
+                *self._texts.render(self._variables(recipient), account, lambda *part: entered.append(part)),
+                self,
+            )
         except Exception as error:
-            raise _broken(entered[-1], error, recipient) from error
+            raise _broken(*entered[-1], error, recipient) from error
 
     def filled(self, text: Slotted, *, escaped: bool) -> str:
         """Put the values in the places of their tokens."""
@@ -329,16 +334,29 @@ def choose(expression: str) -> Choice:
     return Choice(expression)
 
 
-def _broken(part: Part, error: Exception, recipient: Recipient) -> LetterError:
+def _broken(
+    part: Part, variables: Mapping[str, object], error: Exception, recipient: Recipient
+) -> LetterError:
     file, line = part.place(error)
     value = error.value if isinstance(error, RefusedError) else ""
     field = next((name for name, cell in recipient.cells.items() if value and cell == value), "")
     message = _words(error)
     hint = error.hint if isinstance(error, MergeError) else ""
-    lines = part.source.split("\n")
-    index = (line or 0) - part.first_line
-    source = lines[index] if line and file == part.file and 0 <= index < len(lines) else ""
-    column, width = _spot(part, error, index + 1) if source else (None, 1)
+    own = file == part.file
+    lines = (part.source if own else part.loader.text(file) if file else "").split("\n")
+    index = (line or 0) - (part.first_line if own else 1)
+    source = lines[index] if line and 0 <= index < len(lines) else ""
+    column, width = _spot(part, error, index + 1) if source and own else (None, 1)
+    if source and own and not ACCOUNT.get().nearly_spent and (found := part.culprit(variables, index + 1)):
+        if column is None:
+            source, line = lines[found.line - 1], found.line + part.first_line - 1
+            column, width = found.column, found.width
+        if found.values:
+            told = ", ".join(f'{name} is "{text}"' for name, text in found.values)
+            hint = f"{hint}\n{told}" if hint else told
+    if source and column is None:
+        text = source.strip()
+        column, width = source.index(text) + 1, max(len(text), 1)
     problem = Problem(
         "error", "render", message, file, line, column, width, recipient.row, field, value, hint, source
     )
@@ -349,7 +367,7 @@ def _words(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "the letter calls itself without end"
     if isinstance(error, (MergeError, TemplateError)):
-        return error.message or type(error).__name__
+        return (error.message or type(error).__name__).replace(_ROW, "row")
     return f"{error}" or type(error).__name__
 
 

@@ -49,6 +49,11 @@ class Account:
         self.texts: list[str] = []
         self.done: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
 
+    @property
+    def nearly_spent(self) -> bool:
+        """Whether a render took so much that it should not be done once more."""
+        return self.work < MOST_WORK // 2 or self.turns < MOST_TURNS // 2 or self.room < LONGEST_TEXT // 2
+
     def charge(self, length: int) -> None:
         """Take the room of a text. Raises SecurityError when there is no more."""
         self.room -= length

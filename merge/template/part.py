@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from jinja2 import Template as Compiled
 from jinja2 import nodes
@@ -10,6 +10,7 @@ from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 
 from merge.template import scan
+from merge.template.culprit import Culprit, culprit
 from merge.template.environment import CampaignLoader, Sandbox
 from merge.template.limits import LONGEST_TEXT
 
@@ -105,6 +106,10 @@ class Part:
                 found = (self.file, line + self.first_line - 1) if own else (compiled.name or "", line)
             trace = trace.tb_next
         return found
+
+    def culprit(self, variables: Mapping[str, object], line: int) -> Culprit | None:
+        """Return the expression on a line, counted from 1 in this text, that fails with these values."""
+        return culprit(self.environment, self.prepared, self.source, variables, line)
 
 
 def borrowings(

@@ -278,26 +278,34 @@ def _guards(test: nodes.Node) -> tuple[_Names, _Names]:
             return nothing, nothing
 
 
-def places(environment: Environment, source: str) -> dict[int, list[tuple[str, int]]]:
-    """List the names and texts inside the tags of a source: line -> (name, column from 1), in order."""
-    found: dict[int, list[tuple[str, int]]] = {}
+def placed(environment: Environment, source: str) -> list[tuple[int, str, str]]:
+    """List the tokens of a source as (position, kind, text); none where it cannot be read."""
+    found: list[tuple[int, str, str]] = []
     position = 0
-    before = ""
     try:
         tokens = list(environment.lex(source))
     except TemplateSyntaxError:
-        return found
-    for _, kind, value in tokens:
-        if kind in ("name", "string") and before not in (".", "|"):
+        return []
+    for _, kind, text in tokens:
+        while not source.startswith(text, position):  # Jinja2 passes over blanks around a tag
+            position += 1
+        found.append((position, kind, text))
+        position += len(text)
+    return found
+
+
+def places(environment: Environment, source: str) -> dict[int, list[tuple[str, int]]]:
+    """List the names and texts inside the tags of a source: line -> (name, column from 1), in order."""
+    found: dict[int, list[tuple[str, int]]] = {}
+    before = ""
+    for position, kind, value in placed(environment, source):
+        after = before in (".", "|")
+        if kind == "name" or (kind == "string" and not after):
+            name = f".{value}" if after else value if kind == "name" else value.strip("\"'")
             line = source.count("\n", 0, position) + 1
-            column = position - source.rfind("\n", 0, position)
-            found.setdefault(line, []).append((value.strip("\"'") if kind == "string" else value, column))
-        elif kind == "name":
-            line = source.count("\n", 0, position) + 1
-            found.setdefault(line, []).append((f".{value}", position - source.rfind("\n", 0, position)))
+            found.setdefault(line, []).append((name, position - source.rfind("\n", 0, position)))
         if kind != "whitespace":
             before = value
-        position += len(value)
     return found
 
 

@@ -15,7 +15,7 @@ from jinja2.runtime import Context
 from jinja2.utils import missing
 
 from merge.template.environment import Sandbox, for_header, in_body, put_on_account
-from merge.template.letter import Apart, Head, HeaderLine, Slotted
+from merge.template.letter import Apart, Enter, Head, HeaderLine, Slotted
 from merge.template.limits import ACCOUNT, Account
 from merge.template.part import Part
 from merge.template.source import CLOSE, OPEN, header_lines
@@ -67,7 +67,7 @@ class Together:
         return self._apart.known()
 
     def render(
-        self, variables: dict[str, object], account: Account, enter: Callable[[Part], None]
+        self, variables: dict[str, object], account: Account, enter: Enter
     ) -> tuple[Head, Slotted, Slotted | None]:
         """Render everything; where that fails, render again, part by part, to find the place."""
         try:

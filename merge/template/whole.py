@@ -7,14 +7,14 @@ and a letter that writes its own MIME parts.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from html import unescape
 from typing import NamedTuple
 
 from markupsafe import escape
 
 from merge.template.environment import RefusedError, printed
-from merge.template.letter import Apart, Head, Slotted, numbered
+from merge.template.letter import Apart, Enter, Head, Slotted, numbered
 from merge.template.limits import Account
 from merge.template.part import Part
 from merge.template.source import CLOSE, OPEN, Line
@@ -50,10 +50,10 @@ class Whole(NamedTuple):
         self,
         variables: dict[str, object],
         account: Account,
-        enter: Callable[[Part], None],
+        enter: Enter,
     ) -> tuple[Head, Slotted, Slotted | None]:
         """Render the whole, then cut it at its first blank line that is not inside a value."""
-        enter(self.part)
+        enter(self.part, variables)
         text = "".join(self.part.render(variables)[0])
         masked = _masked(text)
         blank = _BLANK_LINE.search(masked)
@@ -105,7 +105,7 @@ class HandMade(NamedTuple):
         yield from self.texts.known()
 
     def render(
-        self, variables: dict[str, object], account: Account, enter: Callable[[Part], None]
+        self, variables: dict[str, object], account: Account, enter: Enter
     ) -> tuple[Head, Slotted, Slotted | None]:
         """Render, then take the body apart at its boundary."""
         head, main, _ = self.texts.render(variables, account, enter)

@@ -478,3 +478,91 @@ def test_filters(desk, expression, expected):
 def test_filters_refuse_what_they_would_have_to_guess(desk, expression):
     with pytest.raises(LetterError):
         template(desk, f"Subject: x\n\n{{{{ {expression} }}}}", "letter.txt").render(recipient())
+
+
+@pytest.mark.parametrize(
+    ("body", "marked"),
+    [
+        ("Hi {{ name }}, {{ amount|date }} and {{ number }}", "amount|date"),
+        ("{{ amount * 2 }} {{ amount + 2 }}", "amount + 2"),
+        ("{{ name[0] }} {{ name[number] }}", "name[number]"),
+        ("{{ name }}{% if name and amount|date %}x{% endif %}", "name and amount|date"),
+        ("{% if not name %}{% elif amount|number %}x{% endif %}", "amount|number"),
+        ("{{ name }}{% for a in amount|date %}x{% endfor %}", "a in amount|date"),
+        ("{% for i in range(3) %}{{ name }}{{ amount|date }}{% endfor %}", "amount|date"),
+        ("{% set a = amount|int + 'x' %}{{ a }}", "a = amount|int + 'x'"),
+        ("{{ name }} {{ number|currency('EUR', 'xx_YY') }}", "number|currency('EUR', 'xx_YY')"),
+        ("{% macro m(y) %}{{ y|date }}{% endmacro %}{{ name }} {{ m(amount) }}", "y|date"),
+        ("{{ name }} {{ True }} {{ 7 }}", "True"),
+        ("{% raw %}{{ amount|date }}{% endraw %} {{ name }} {{ amount|date }}", "amount|date"),
+        ("{# {{ amount|date }} #}{{ name }} {{ amount|date }}", "amount|date"),
+        (
+            "{{ amount|date if number == '3' else amount|number }}",
+            "amount|date if number == '3' else amount|number",
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", ["txt", "html", "md"])
+def test_a_break_marks_the_expression_that_fails(desk, body, marked, kind):
+    cells = {"name": "Zoë", "amount": "soon", "number": "3"}
+    with pytest.raises(LetterError) as error:
+        template(desk, f"Subject: x\n\nfirst line\n{body}\n", f"letter.{kind}").render(
+            recipient(cells, row=9)
+        )
+    (problem,) = error.value.problems
+    assert (problem.line, problem.row) == (4, 9)
+    assert caret(problem) == marked
+    assert problem.column == 1 + body.rindex(marked)
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["  {% if number %}\n    {{ number }}\n  {% endif %}\n", "a \n {%- if number -%}  \n x {% endif %}\n"],
+)
+def test_blanks_around_statements_move_no_caret(desk, before):
+    cells = {"name": "Zoë", "amount": "soon", "number": "3"}
+    made = template(desk, f"Subject: x\n\n{before}{{{{ name }}}} {{{{ amount|date }}}}\n", "letter.txt")
+    with pytest.raises(LetterError) as error:
+        made.render(recipient(cells))
+    assert caret(error.value.problems[0]) == "amount|date"
+    made = template(desk, f"Subject: x\n\n{before}  {{% if nosuch %}}{{% endif %}}\n", "letter.txt")
+    (problem,) = made.check_columns(["number"])
+    assert caret(problem) == "nosuch"
+
+
+def test_a_break_tells_the_values_in_play(desk):
+    text = "Subject: {{ name }} {{ amount|date(kind) }}\n\nx\n"
+    cells = {"name": "Zoë", "amount": "so\x1b[31mon", "kind": "k" * 99}
+    with pytest.raises(LetterError) as error:
+        template(desk, text).render(recipient(cells))
+    (problem,) = error.value.problems
+    assert caret(problem) == "amount|date(kind)"
+    assert 'amount is "so\x1b[31mon", kind is "kkkk' in problem.hint
+    assert "k" * 41 not in problem.hint
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "  {% for a in range(900) %}{% for b in range(900) %}{% endfor %}{% endfor %}",
+        "  {{ 1 }}{% with a = 'x'|date %}{{ a }}{% endwith %}",
+    ],
+)
+def test_what_cannot_be_told_for_certain_underlines_the_line(desk, body):
+    with pytest.raises(LetterError) as error:
+        template(desk, f"Subject: x\n\n{body}\n", "letter.txt").render(recipient())
+    (problem,) = error.value.problems
+    assert caret(problem) == body.strip()
+
+
+def test_a_break_in_an_included_file_shows_its_line(desk):
+    desk.write("foot.txt", "one\n  {{ name }} {{ 'x'|date }}\n")
+    with pytest.raises(LetterError) as error:
+        template(desk, "Subject: x\n\n{% include 'foot.txt' %}\n").render(recipient({"name": "Zoë"}))
+    (problem,) = error.value.problems
+    assert (problem.file, problem.line, caret(problem)) == ("foot.txt", 2, "{{ name }} {{ 'x'|date }}")
+
+
+def test_a_column_that_a_row_lacks_is_told_in_plain_words(desk):
+    with pytest.raises(LetterError, match="'row' has no attribute 'nosuch'"):
+        template(desk, "Subject: x\n\n{{ row.nosuch }}\n").render(recipient())

@@ -58,7 +58,7 @@ def answer(texts, variables):
     account = Account()
     ACCOUNT.set(account)
     try:
-        head, main, own = texts.render(variables, account, lambda _: None)
+        head, main, own = texts.render(variables, account, lambda *_: None)
     except Exception as error:  # noqa: BLE001 - which error it is, is what is compared
         return type(error), str(error)
     headers = [(line.name, line.filled(head.values), line.line) for line in head.lines]
