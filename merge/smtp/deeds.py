@@ -60,9 +60,11 @@ class Hands:
         self.waited = 0.0
         self._handed = 0  # up to here the bytes of the last write may have left
 
-    def do(self, step: Step, wire: Wire, patience: float) -> Event | None:
+    def do(self, step: Step, wire: Wire | None, patience: float) -> Event | None:
         """Do one step. None: the patience, or the run, ended first; the step is still to be done."""
         event: Event | None = None
+        if wire is None:
+            return Lost("closed the connection")
         try:
             match step:
                 case Commit():

@@ -119,9 +119,13 @@ class Docket:
 
     def known(self) -> Sequence[Outcome]:
         """Hand over the outcomes."""
+        for case in self._cases:
+            if case.outcome is not None:
+                break
+        else:
+            return []
         outcomes = [case.outcome for case in self._cases if case.outcome is not None]
-        if outcomes:
-            self._cases = [case for case in self._cases if case.outcome is None]
+        self._cases = [case for case in self._cases if case.outcome is None]
         return outcomes
 
     def recall(self) -> Sequence[Delivery]:

@@ -16,7 +16,7 @@ from merge.smtp.docket import BEGUN, DOUBTFUL, OFFERED, Case, outcome_of
 from merge.smtp.line import GROUPED, LOCK_STEP, RIDING, Line, Over
 from merge.smtp.meaning import BODY, DATA, END_OF_DATA, MAIL, RCPT, RSET, Run, Verdict
 from merge.smtp.reply import Reply, shorten
-from merge.smtp.steps import REFILL, Commit, Event, Hangup, Step, Talk
+from merge.smtp.steps import REFILL, Ask, Commit, Event, Hangup, Step, Talk
 
 CAUTION = 3
 """After so many refused recipients in a row, DATA waits for RCPT's answer: a refusal counts twice otherwise,
@@ -64,8 +64,8 @@ def carry(line: Line, case: Case) -> Talk:
         if case.phase is not DOUBTFUL:
             yield from _early(line, case)
         go_ahead = bool(group) and group[-1] is command.DATA
-        if reply := line.reader.agree(1 + len(group), go_ahead=go_ahead):
-            case.outcome = outcome_of(case.delivery, State.SENT, END_OF_DATA, reply)
+        if yes := line.reader.agree(1 + len(group), go_ahead=go_ahead):
+            case.outcome = outcome_of(case.delivery, State.SENT, END_OF_DATA, Reply.of(yes))
             progress = _agreed(line, go_ahead=go_ahead) if follower else "settled"
         else:
             progress = yield from _end(line, case, follower, group)
@@ -171,10 +171,11 @@ def _one_by_one(line: Line, case: Case, group: Sequence[bytes]) -> Generator[Ste
     for number, said in enumerate(group):
         if heard and heard.pointless(said):
             break
-        go_ahead = said is command.DATA
-        yield from line.say(_stage(said), said)
+        stage, go_ahead = _stage(said), said is command.DATA
+        if line.reader.unread or line.take((yield Ask(said, line.awaiting(stage)))):
+            yield from line.nothing_unread(stage)
         if not heard and line.reader.agree(1, go_ahead=go_ahead):
-            line.carried += _stage(said) == MAIL
+            line.carried += stage == MAIL
         else:
             heard = heard or _Heard(line, case, group[number:], behind=False, grouped=False)
             yield from heard.answer(said)

@@ -41,6 +41,11 @@ class Reply:
     code: int
     raw: tuple[bytes, ...] = (b"",)
 
+    @classmethod
+    def of(cls, match: re.Match[bytes]) -> Reply:
+        """Return the reply of one line whose code and text are the first groups of a match."""
+        return cls(int(match[1]), (match[2] or b"",))
+
     @property
     def lines(self) -> tuple[str, ...]:
         """The texts, escaped: printable ASCII only, of any length within the caps."""
@@ -142,20 +147,20 @@ class ReplyReader:
         if self._lines or self._garbled or (single := _SINGLE.match(self._bytes, self._at)) is None:
             return None
         self._at = single.end()
-        return Reply(int(single[1]), (single[2] or b"",))
+        return Reply.of(single)
 
-    def agree(self, count: int, *, go_ahead: bool) -> Reply | None:
-        """Use up the next `count` replies if they say yes, the last by 354 if `go_ahead`; return the first.
+    def agree(self, count: int, *, go_ahead: bool) -> re.Match[bytes] | None:
+        """Use up the next `count` replies if they say yes, the last by 354 if `go_ahead`.
 
         Otherwise, or if anything else has arrived, use up none: each is to be looked at in its place.
+        `Reply.of` makes the first of them from what is returned.
         """
         if self._lines or self._garbled:
             return None
         match = _yes(count, go_ahead).fullmatch(self._bytes, self._at)
-        if match is None:
-            return None
-        self._at = match.end()
-        return Reply(int(match[1]), (match[2] or b"",))
+        if match:
+            self._at = match.end()
+        return match
 
     def next(self) -> Reply | None:
         """Return the next complete reply, or None until more bytes have come.

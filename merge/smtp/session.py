@@ -139,6 +139,8 @@ class Session:
         raises. Once the clock is interrupted it goes on only for what is in flight.
         """
         try:
+            if self._login.good_until < math.inf:
+                self._leave_in_time()
             return self._collect(patience)
         except CarrierError as error:
             self._drop(_INTERRUPTED)
@@ -246,31 +248,25 @@ class Session:
                 return ()
             dialogue = self._dialogue
             if dialogue is None:
-                if not self._docket.pending:
-                    self._clock.sleep(patience)
-                    return ()
-                if not self._reopen():
+                if not self._reopen(patience):
                     return ()
             elif (step := dialogue.step) is REFILL:
                 dialogue.resume(DONE)
             elif isinstance(step, Hangup):
                 self._hung_up(step)
-            elif not self._advance(dialogue, step, patience):
+            elif event := self._hands.do(step, self._wire, patience if dialogue.opened else math.inf):
+                dialogue.resume(event)
+                if self._haste is not None:
+                    self._compare(self._haste, dialogue.line, step)
+            else:
                 return ()
         self._learn(outcomes)
         return outcomes
 
-    def _advance(self, dialogue: Dialogue, step: Step, patience: float) -> bool:
-        """Do one step. False: the patience ended first."""
-        if self._login.good_until < math.inf and self._clock.monotonic() >= self._login.good_until:
-            dialogue.line.spent = True
-        event = self._hands.do(step, self._line(), patience if dialogue.opened else math.inf)
-        if event is None:
-            return False
-        dialogue.resume(event)
-        if self._haste is not None:
-            self._compare(self._haste, dialogue.line, step)
-        return True
+    def _leave_in_time(self) -> None:
+        """See to it that a line is renewed before the token ends that it was opened with."""
+        if self._dialogue is not None and self._clock.monotonic() >= self._login.good_until:
+            self._dialogue.line.spent = True
 
     def _compare(self, haste: Haste, line: Line, step: Step) -> None:
         """Tell how long answers are waited for, and do as is found better."""
@@ -293,8 +289,7 @@ class Session:
 
     def _perform(self, step: Step, patience: float) -> Event | None:
         """Do one step. None: the patience, or the run, ended first; the step is still to be done."""
-        wire = self._wire
-        return Lost("closed the connection") if wire is None else self._hands.do(step, wire, patience)
+        return self._hands.do(step, self._wire, patience)
 
     def _record(self, deliveries: Sequence[Delivery]) -> None:
         """Say that these are about to be committed, by the hook that fits."""
@@ -328,8 +323,11 @@ class Session:
         self._dialogue = Dialogue(terms, self._docket, self._habits, self._deadlines)
         return self._dialogue
 
-    def _reopen(self) -> bool:
-        """Take a new line, after the wait that is owed. False: interrupted."""
+    def _reopen(self, patience: float) -> bool:
+        """Take a new line, after the wait that is owed. False: interrupted, or there is nothing to send."""
+        if not self._docket.pending:
+            self._clock.sleep(patience)
+            return False
         try:
             if not self._again.due():
                 return False
