@@ -205,7 +205,8 @@ def test_what_is_known_comes_before_the_error():
         assert [d.row for d in session.recall()] == [2]
 
 
-def test_window_is_on_record_before_its_first_byte_and_synced_once():
+def windows(todo, window: int) -> list[list[int]]:
+    """Send these with a window, and return which rows were put on record together."""
     syncs = []
 
     def serve(peer: Peer) -> None:
@@ -218,18 +219,30 @@ def test_window_is_on_record_before_its_first_byte_and_synced_once():
 
     with Server(serve) as server:
         session = Session(
-            account(server, window=4),
+            account(server, window=window),
             clock=Told(),
             before_commits=lambda window: syncs.append([d.row for d in window]),
             deadlines=QUICK,
         )
-        done, todo = 0, letters(9)
-        while done < 9:
+        done, count = 0, len(todo)
+        while done < count:
             while session.room and todo:
                 session.offer(todo.pop(0))
             done += len(session.collect(1))
         session.close()
-    assert syncs == [[1], [2, 3, 4, 5], [6, 7, 8, 9]]
+    return syncs
+
+
+def test_window_is_on_record_before_its_first_byte_and_synced_once():
+    assert windows(letters(9), 4) == [[1], [2, 3, 4, 5], [6, 7, 8, 9]]
+
+
+def test_window_holds_so_many_bytes_and_a_larger_message_goes_alone(monkeypatch):
+    size = len(delivery(1).content)
+    monkeypatch.setattr("merge.smtp.window.WEIGHT", 2 * size + 1)
+    large = delivery(4, content=b"S: x\r\n\r\n" + b"y" * 3 * size + b"\r\n")
+    todo = [*letters(3), large, delivery(5), delivery(6), delivery(7)]
+    assert windows(todo, 4) == [[1], [2, 3], [4], [5, 6], [7]]
 
 
 def test_window_recorded_but_not_written_is_given_back():
