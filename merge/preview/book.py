@@ -123,7 +123,7 @@ class Book:
     def problems(self, recipient: Recipient) -> tuple[Problem, ...]:
         """Return what is wrong with one row and its letter."""
         with self._lock:
-            examined = self._parts.composer.examine(recipient).problems
+            examined = self._parts.examine(recipient).problems
         return tuple(dict.fromkeys((*recipient.problems, *examined)))
 
     @cached_property

@@ -8,6 +8,7 @@ import pytest
 
 from merge import Campaign, State
 from merge.errors import ContentError
+from merge.preview.book import Book
 
 REASON = "a letter with Bcc cannot go by -t: its recipients stand in the headers; leave -t out"
 
@@ -55,6 +56,13 @@ def test_a_later_row_that_cannot_go_stops_the_run_before_the_first_letter(write,
         campaign.send()
     assert [found.row for found in caught.value.problems] == [4]
     assert not (tmp_path / "handed-over").exists()
+
+
+def test_the_preview_shows_it_beside_the_row(write, program) -> None:
+    campaign = write("", "boss@example.com", program=program)
+    book = Book(lambda: campaign)
+    shown = [{problem.message for problem in book.problems(one)} for one in book.people]
+    assert [REASON in words for words in shown] == [False, True]
 
 
 def test_the_others_go_when_it_is_left_out(write, program, tmp_path) -> None:
