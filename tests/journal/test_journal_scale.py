@@ -58,6 +58,7 @@ def enrol_all(journal: Journal) -> None:
         "SEEN",
         "ENROLLED",
         "COPIES",
+        "COPY_WITH",
         "SENT_WITH",
         "AHEAD",
         "LAST_NUMBER",
