@@ -9,6 +9,7 @@ import io
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 from merge.errors import ListError, Problem
@@ -21,9 +22,12 @@ from merge.table.shown import SIGNIFICANT, moment, plain_number
 from merge.table.values import Block, Layout, ListOptions, Note
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from python_calamine import CalamineWorkbook
 
-Value = float | str | bool | dt.time | dt.date | dt.datetime | dt.timedelta
+Moment = dt.time | dt.date | dt.datetime | dt.timedelta
+Value = float | str | bool | Moment
+
+_MOST_PRECISE = 10**SIGNIFICANT
 
 _BLOCK = 5_000
 _LOOKS: dict[str, Callable[[bytes, str, str], Around]] = {
@@ -43,11 +47,10 @@ class Workbook:
         self._around = _LOOKS[kind](content, options.sheet, file)
         self._notes: dict[int, list[Note]] = {}
         with _uncollected():
-            frame = _frame(content, self._around.sheet, file)
-            self._columns = [
-                self._texts(column, frame[name].tolist()) for column, name in enumerate(frame.columns)
-            ]
-        rows = len(frame)
+            columns = _columns(content, self._around.sheet, file)
+            samples = [values[: SEARCHED_ROWS + SAMPLED_ROWS] for values in columns]
+            self._columns = [self._texts(column, values) for column, values in enumerate(columns)]
+        rows = len(columns[0]) if columns else 0
         if not rows and self._around.others:
             hint = f'another one: sheet = "{self._around.others[0]}" in campaign.toml'
             raise ListError(f"sheet {self._around.sheet} of {file} is empty", hint=hint)
@@ -55,8 +58,10 @@ class Workbook:
         for (row, column), text in known.items():
             if row < rows and column < len(self._columns):
                 self._columns[column][row] = text
-        samples = self._number_samples(frame)
-        self.problems = (*self._around.remarks(rows, options.sheet, file), *samples)
+        self.problems = (
+            *self._around.remarks(rows, options.sheet, file),
+            *self._number_samples(samples),
+        )
         for row, found in self._around.notes(rows, file).items():
             self._notes.setdefault(row, []).extend(found)
 
@@ -78,31 +83,35 @@ class Workbook:
             yield Block(first + 1, [column[first:end] for column in self._columns], notes=notes)
 
     def _texts(self, column: int, values: list[Value]) -> list[str]:
-        if set(map(type, values)) == {str}:
+        kinds = set(map(type, values))
+        if kinds == {str}:
             return cast("list[str]", values)
+        if kinds == {str, dt.date}:
+            return [value if type(value) is str else cast("dt.date", value).isoformat() for value in values]
         return [
             value if type(value) is str else self._text(row, column, value)
             for row, value in enumerate(values)
         ]
 
     def _text(self, row: int, column: int, value: Value) -> str:
-        if isinstance(value, bool):
-            return "TRUE" if value else "FALSE"
-        if isinstance(value, (int, float)):
-            text = self._around.shown(row, column, value)
+        if type(value) is float or type(value) is int:
+            number = int(value) if value == value // 1 else value
+            text = self._around.shown(row, column, number)
             if text is None:
-                text = plain_number(value)
-            if abs(value) >= 10**SIGNIFICANT and value == int(value):
+                text = plain_number(number)
+            if type(number) is int and abs(number) >= _MOST_PRECISE:
                 problem = many_digits(f"{letters(column)}{row + 1}", text, row + 1, self._file)
                 self._notes.setdefault(row, []).append(Note(problem, column))
             return text
-        return value if isinstance(value, str) else moment(value)
+        if isinstance(value, bool):
+            return "TRUE" if value else "FALSE"
+        return moment(cast("Moment", value))
 
-    def _number_samples(self, frame: pd.DataFrame) -> Iterator[Problem]:
+    def _number_samples(self, samples: list[list[Value]]) -> Iterator[Problem]:
         """Show once for each column how its numbers are written: separators are a person's own."""
-        for column, name in enumerate(frame.columns):
-            for row, value in enumerate(frame[name].head(SEARCHED_ROWS + SAMPLED_ROWS)):
-                if type(value) not in {int, float}:
+        for column, values in enumerate(samples):
+            for row, value in enumerate(values):
+                if type(value) is not float and type(value) is not int:
                     continue
                 text, code = self._columns[column][row], self._around.format_of(row, column)
                 unknown = code if code and self._around.shown(row, column, value) is None else ""
@@ -123,22 +132,28 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _frame(content: bytes, sheet: str, file: str) -> pd.DataFrame:
-    """Return the values of a sheet from its first row and column on, each as the workbook has it."""
+def _columns(content: bytes, sheet: str, file: str) -> list[list[Value]]:
+    """Return the values of a sheet by columns, from its first row and column on, as the workbook has them.
+
+    pandas opens the workbook; its own table of objects would take longer than the reading.
+    """
     import pandas as pd  # noqa: PLC0415 - 740 ms, only where a list is read
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return pd.read_excel(
-                io.BytesIO(content),
-                sheet_name=sheet,
-                engine="calamine",
-                header=None,
-                dtype=object,
-                na_filter=False,
-                keep_default_na=False,
-            )
+            with pd.ExcelFile(io.BytesIO(content), engine="calamine") as opened:
+                found = cast("CalamineWorkbook", opened.book).get_sheet_by_name(sheet)
+            columns: list[list[Value]] = [[] for _ in range(found.width)]
+            rows = found.iter_rows()
+            # By and by, so that not all rows are held twice.
+            while some := list(islice(rows, _BLOCK)):
+                for column, values in zip(columns, zip(*some, strict=True), strict=True):
+                    column.extend(values)
+            # Blank rows above the first cell are among the rows, blank columns before it are not.
+            height, left = max(map(len, columns), default=0), found.start[1] if found.start else 0
+            blank: list[list[Value]] = [[""] * height for _ in range(left)]
+            return blank + columns
     except BaseException as error:
         # A panic of calamine's Rust code arrives as an exception that is no Exception.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
