@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -602,3 +603,47 @@ def test_hostile_cells_add_nothing_to_a_message(desk, letter, a, b, c):
         ["text/plain"],
         ["text/plain", "text/html"],
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "digest"),
+    [
+        (
+            "letter.txt",
+            "Subject: Hi {{ name }}\n\nDear {{ name }},\nbye\n",
+            "7a641fa442f6b206601987e00fd24a8c5f08cff8c372ee38467ba220da983bbe",
+        ),
+        (
+            "letter.html",
+            (
+                "Subject: Hi {{ name }}\nTo: {{ name }} <{{ email }}>\nCc: Boss <boss@x.example>\n"
+                "Bcc: secret@x.example\nReply-To: desk@ada.example\nPreheader: For {{ name }}\n"
+                "Unsubscribe: https://x.example/?u={{ email|urlencode }}\nAttach: invoice.txt\n"
+                "Attach-As: bill {{ name }}.txt\nX-Note: a\n\n<p>{{ name }} &amp; {{ note }}</p>\n"
+            ),
+            "484bee387a9e7ee574ba7318507d63113a20a7415ca641c141a2b5df894ea669",
+        ),
+        (
+            "letter.md",
+            (
+                "Subject: Hi\nContent-Language: de\n\n# {{ name }}\n\n{{ note }} "
+                "{% for i in range(3) %}{{ i }} {% endfor %}\n"
+            ),
+            "ef6a04cc6cc150bf8c505a4f07ab30be0035ecbbd78499b9e400abf528825f1c",
+        ),
+    ],
+)
+def test_the_digest_of_a_letter_stays_as_journals_have_it(desk, name, text, digest):
+    desk.write("invoice.txt", "12 EUR\n")
+    assert desk.letter(text, {"name": "Zoë, Dr.", "note": "a <b>\nc"}, name).digest == digest
+
+
+def test_the_texts_of_a_letter_are_put_together_when_they_are_asked_for(desk):
+    letter = desk.letter("Subject: x\n\nHi {{ name }}!\n", {"name": "Zoë"}, "letter.txt")
+    assert letter.woven_text is not None
+    assert (letter.text, letter.html) == ("Hi Zoë!\n", None)
+    again = replace(letter, row=9)
+    assert (again.text, again.html, again.digest) == (letter.text, None, letter.digest)
+    assert replace(again, row=letter.row) == letter
+    with pytest.raises(AttributeError, match="nosuch"):
+        letter.nosuch  # noqa: B018 - that it is none is what is tested

@@ -335,3 +335,72 @@ def test_encoded_files_are_forgotten_when_there_are_too_many():
     files.lines(b"b" * 3_000)
     assert files.lines(b"a" * 3_000) is not first
     assert files._used <= 10_000
+
+
+def test_the_check_catches_a_header_among_those_of_the_content(monkeypatch):
+    heads = {key: b"Bcc: evil@x.example\r\n" + head for key, head in sealing._TEXT_HEADS.items()}
+    monkeypatch.setattr(sealing, "_TEXT_HEADS", heads)
+    with pytest.raises(SealError, match="headers"):
+        seal(LETTER)
+
+
+@pytest.mark.parametrize(
+    ("written", "altered"),
+    [
+        (b"Date: Mon", b"Date: Tue"),
+        (b"<abc@ada", b"<abd@ada"),
+        (b"MIME-Version: 1.0", b"MIME-Version: 1.1"),
+        (b"MIME-Version: 1.0\r\n", b""),
+        (b"From: ", b"Bcc: eve@x.example\r\nFrom: "),
+        (b"Content-Type: ", b"Bcc: eve@x.example\r\nContent-Type: "),
+        (b"To: zoe", b"Cc: zoe"),
+        (b"To: zoe", b"Bo: zoe"),
+        (b"zoe@x.example", b"eve@x.example"),
+        (b"zoe@x.example", b"zoe@x.example, eve@x.example"),
+        (b"zoe@x.example", b"Eve <zoe@x.example>"),
+        (b"Subject: Hello", b"Subject: Hallo"),
+        (b"Subject: Hello", b"Object: Hello"),
+        (b"Subject: ", b"=?utf-8?q?Subject?=: "),
+        (b"Subject: Hello", b"Subject: =?utf-8?q?Hello=0ABcc:_e@x.example?="),
+        (b"Subject: Hello", b"Subject: =?utf-16?q?Hello?="),
+        (b"Subject: Hello", b"Subject: Hello\r\nBcc: eve@x.example"),
+        (b"Subject: Hello", b"Subject: Hello\r\n\r\nBcc: eve@x.example"),
+        (b"Subject: Hello", b"Subject: Hello\x07"),
+        (b"Subject: Hello", b"Subject: Hello\0"),
+        (b"Subject: Hello", b"Subject: Hell\xc3\xb6"),
+        (b"\r\nSubject", b"\nSubject"),
+        (b"\r\nSubject", b"\rSubject"),
+        (b"\r\n\r\n", b"\r\n"),
+        (b"\r\n\r\n", b"\r\n\r\n\r\n"),
+    ],
+)
+def test_the_check_catches_every_other_header_block(monkeypatch, written, altered):
+    message = sealing._message
+    seal(LETTER)
+
+    def forged(*given):
+        head, *pieces = message(*given)
+        assert written in head
+        return [head.replace(written, altered), *pieces]
+
+    monkeypatch.setattr(sealing, "_message", forged)
+    with pytest.raises(SealError):
+        seal(LETTER)
+
+
+def test_a_name_that_is_none_is_caught_though_it_was_planned():
+    for name in ("Sub ject", "", "Sübject", "X\t"):
+        with pytest.raises(SealError):
+            seal(replace(LETTER, headers=(*LETTER.headers, (name, "x"))))
+
+
+def test_the_check_catches_bytes_beyond_seven_bits_that_the_plan_holds(monkeypatch):
+    monkeypatch.setattr(header, "write", lambda name, value: f"{name}: {value}\r\n")
+    with pytest.raises(SealError, match="ASCII"):
+        seal(replace(LETTER, headers=(*LETTER.headers, ("X-Note", "ö"))))
+
+
+def test_the_check_catches_a_header_line_that_is_too_long(monkeypatch):
+    monkeypatch.setattr(header, "write", lambda name, value: f"{name}: {value}\r\n")
+    with pytest.raises(SealError, match="more than 998"):
+        seal(replace(LETTER, headers=(*LETTER.headers, ("X-Note", "x" * 999))))
