@@ -123,11 +123,7 @@ def _header_index(rows: list[list[str]], options: ListOptions, file: str) -> int
 def _row_above_addresses(rows: list[list[str]], file: str) -> int:
     with_address = next((i for i, row in enumerate(rows) if any(map(_ADDRESS.fullmatch, row))), None)
     if with_address is None:
-        raise ListError(
-            f"no column of {file} holds e-mail addresses",
-            hint='name the column in campaign.toml: [columns] email = "..."',
-            problems=_first_rows(rows, file),
-        )
+        raise _no_addresses(next(row for row in rows if any(row)), file)
     above = next((i for i in range(with_address - 1, -1, -1) if any(rows[i])), None)
     if above is None:
         raise ListError(
@@ -190,10 +186,15 @@ def _address_column(names: Sequence[str], sample: list[list[str]], file: str) ->
         return holding[0]
     if holding:
         raise _undecided([names[place] for place in holding], file)
-    raise ListError(
-        f"no column of {file} holds e-mail addresses",
-        hint='name the column in campaign.toml: [columns] email = "..."; it has '
-        + ", ".join(filter(None, names)),
+    raise _no_addresses(names, file)
+
+
+def _no_addresses(names: Sequence[str], file: str) -> ListError:
+    """Return the error for a list in which neither a name nor a cell tells the column of the address."""
+    listed = " | ".join(name[:_LONGEST_NAME] for name in names if name)
+    return ListError(
+        f"no column of {file} is called email or the like, and none holds addresses",
+        hint=f'its first filled row reads: {listed}; if a column is right, say [columns] email = "..."',
     )
 
 

@@ -140,3 +140,18 @@ def test_importing_the_room_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("names", ["Name,Town", "Name,Kontakt"])
+def test_a_list_without_addresses_says_what_was_looked_for_and_what_is_there(tmp_path, names):
+    path = tmp_path / "people.csv"
+    path.write_text(f"{names}\nAnn,Oslo\nBob,Rome\n", "utf-8")
+    with pytest.raises(ListError) as caught:
+        read_table(path)
+    assert (
+        caught.value.message
+        == "no column of people.csv is called email or the like, and none holds addresses"
+    )
+    assert f"its first filled row reads: {names.replace(',', ' | ')};" in caught.value.hint
+    assert "[columns] email" in caught.value.hint
+    assert caught.value.problems == ()
