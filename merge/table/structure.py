@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _LONGEST_RECORD = 1 << 20
 _SHOWN = 500
-_QUOTE, _LF, _BLANK = b'"\n '
+_QUOTE, _LF, _CR, _BLANK = b'"\n\r '
 
 
 class Structure:
@@ -55,7 +55,7 @@ class Structure:
         held = b"\r" if text.endswith(b"\r") else b""
         text = text.removesuffix(held)
         if b"\r" in text:
-            text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            text = _with_lf(text)
         taken = self._count(text)
         if taken is None or (not taken and len(text) > _LONGEST_RECORD):
             taken = (text.rfind(b"\n") + 1) or (len(text) if len(text) > _LONGEST_RECORD else 0)
@@ -249,3 +249,13 @@ class Structure:
             hint=hint,
         )
         return ListError(f"{self._file}, line {line}: {message}", hint=hint, problems=(problem,))
+
+
+def _with_lf(text: bytes) -> bytes:
+    """Return a text with LF for every line end; a CR at its end is one."""
+    import numpy as np  # noqa: PLC0415 - it comes with pandas, only where a list is read
+
+    content = np.frombuffer(text + b" ", np.uint8)
+    if not ((content[:-1] == _CR) & (content[1:] != _LF)).any():
+        return text.translate(None, b"\r")  # half the time that the search for CRLF takes
+    return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")

@@ -830,3 +830,16 @@ def test_ods_text_in_pieces(tmp_path):
 def test_ods_written_by_hand_reads_as_csv(tmp_path):
     table = [["name", "email"], list(ANN), list(BOB)]
     assert read(ods(tmp_path / "people.ods", table)) == ([], TWO)
+
+
+def test_a_cell_far_off_is_seen_when_it_comes_after_a_long_list(tmp_path):
+    """In a column of one letter too, and when the first piece of the sheet lies in a small area."""
+    people = "".join(
+        f'<row r="{n}">{inline(f"A{n}", f"p{n}@example.org")}<c r="B{n}"><v>{n * 7919 % 10007}</v></c></row>'
+        for n in range(2, 20_000)
+    )
+    far = '<row r="999999"><c r="Z999999"><v>1</v></c></row>'
+    path = tmp_path / "people.xlsx"
+    path.write_bytes(raw_xlsx(worksheet(f'<row r="1">{inline("A1", "email")}</row>{people}{far}')))
+    with pytest.raises(ListError, match="its sheet spans 999,999 rows and 26 columns"):
+        read(path)
