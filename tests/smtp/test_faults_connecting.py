@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 
@@ -11,9 +12,12 @@ from peers import LOOPBACK, Peer, Server, Told
 from script import delivery
 from sending import account, send
 
+from merge.clock import TestClock
 from merge.errors import CarrierError
+from merge.smtp.deeds import Hands
+from merge.smtp.docket import Docket
 from merge.smtp.session import Session
-from merge.smtp.steps import Deadlines
+from merge.smtp.steps import Deadlines, Done, Lost, Read
 
 
 def test_unknown_name_stops_at_once():
@@ -133,6 +137,31 @@ def test_dripping_counts_in_total_not_per_read(stage):
         sent = send(letters(2), account(server))
     assert time.monotonic() - began < 3
     assert sent.states == {1: "sent" if stage == "banner" else "uncertain", 2: "sent"}
+
+
+@pytest.mark.parametrize(("piece", "heard"), [(b"2", 6), (None, 0)])
+def test_a_server_that_never_pauses_does_not_outlive_the_deadline(piece, heard):
+    """Of what is there when the time is up one piece is heard; TLS may also bring what holds nothing."""
+    clock = TestClock()
+
+    class Tireless:
+        looks = 0
+
+        def wait(self, _seconds: float) -> bool:
+            self.looks += 1
+            assert self.looks < 20, "it has no end"
+            clock.sleep(1.0)
+            return True
+
+        def receive(self) -> bytes | None:
+            return piece
+
+    hands = Hands(clock, Deadlines(), Docket(), record=lambda _: None, secure=lambda _: None)
+    wire, read, events = Tireless(), Read("EHLO", 5.0), []
+    while isinstance(event := hands.do(read, wire, math.inf), Done):
+        events.append(event)
+    assert event == Lost("gave no complete answer to EHLO in 5 s")
+    assert len(events) == heard
 
 
 def test_dripped_in_time_is_sent():
