@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 
+import pytest
 from conduct import PIPES, good, letters, take_all
 from peers import Gone, Peer, Server, Told
 from script import delivery
@@ -97,6 +98,20 @@ def test_an_answered_row_resets_the_count():
     with Server(one_then_gone, repeat=True) as server:
         sent = send(letters(20), account(server))
     assert set(sent.states.values()) == {"sent"}
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_leave_is_taken_after_the_last_letter(level):
+    left = []
+
+    def serve(peer: Peer) -> None:
+        peer.hello(*PIPES)
+        take_all(peer)  # until QUIT
+        left.append("politely")
+
+    with Server(serve) as server:
+        assert send(letters(2), account(server, pipelining=level)).states == {1: "sent", 2: "sent"}
+    assert left == ["politely"]
 
 
 def test_quit_unanswered_changes_nothing():
