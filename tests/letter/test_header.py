@@ -135,7 +135,11 @@ def test_the_check_refuses_words_that_this_project_never_writes(line):
 
 
 @pytest.mark.parametrize(
-    "block", [b"Subject\r\n", b" folded\r\n", b"Sub ject: x\r\n", b"A: \x07\r\n", b"A: \xc3\xa9\r\n"]
+    "block",
+    [
+        *(b"Subject\r\n", b" folded\r\n", b"Sub ject: x\r\n", b"A: \x07\r\n", b"A: \xc3\xa9\r\n"),
+        *(b"A: x", b"A: x\r\nB: y", b"A: x\nB: y\r\n", b"A: x\rB: y\r\n"),
+    ],
 )
 def test_the_check_refuses_header_blocks_that_are_none(block):
     with pytest.raises(proof.Misread):
