@@ -40,6 +40,9 @@ BUILT_IN = {
 SIGNIFICANT = 15
 """How many digits of a number spreadsheets keep."""
 
+_PRECISE = 1e10
+"""Below, a float and the number of 15 digits that it stands for differ by less than a thousandth."""
+
 _COMMA_AND_POINT = (
     0x403,
     0x406,
@@ -154,7 +157,10 @@ def formatted(value: float, code: str) -> str | None:
     """
     simple = _simple(code)
     if simple and value >= 0 and value < 1e15:  # noqa: PLR2004 - within 15 digits, which need no care
-        before, pattern, unit, hundredfold, after = simple
+        before, pattern, unit, scale, hundredfold, after = simple
+        last_places = value * scale
+        if last_places < _PRECISE and not 0.499 < last_places % 1 < 0.501:  # noqa: PLR2004 - far from the middle
+            return f"{before}{value * 100 if hundredfold else value:{pattern}}{after}"
         number = Decimal(f"{value:.{SIGNIFICANT}g}")
         if hundredfold:
             number *= 100
@@ -171,11 +177,12 @@ def formatted(value: float, code: str) -> str | None:
 
 
 @lru_cache(maxsize=512)
-def _simple(code: str) -> tuple[str, str, Decimal, bool, str] | None:
+def _simple(code: str) -> tuple[str, str, Decimal, float, bool, str] | None:
     """Return the everyday formats (00000, 0.0%, #,##0.00 "€") in a form that is fast to fill, else None.
 
-    The form: the text before, the format specification of the digits, the unit to round to, whether per
-    cent, the text after. It gives what `_fill` would, for numbers that are not negative.
+    The form: the text before, the format specification of the digits, the unit to round to, how many such
+    units make one, whether per cent, the text after. It gives what `_fill` would, for numbers that are not
+    negative.
     """
     sections = _sections(code)
     if not sections or any(section.condition for section in sections) or len(sections) > 2:  # noqa: PLR2004 - plus, minus
@@ -194,7 +201,8 @@ def _simple(code: str) -> tuple[str, str, Decimal, bool, str] | None:
         text for _, text in section.tokens[match.end(3) if match[3] else match.end(1 if match[1] else 2) :]
     )
     pattern = f",.{places}f" if match[1] else f"0{width}.{places}f"
-    return before.lstrip(" "), pattern, Decimal(1).scaleb(-places), bool(match[4]), after.rstrip(" ")
+    unit, scale = Decimal(1).scaleb(-places), 10.0 ** (places + 2 * len(match[4]))
+    return before.lstrip(" "), pattern, unit, scale, bool(match[4]), after.rstrip(" ")
 
 
 @lru_cache(maxsize=512)

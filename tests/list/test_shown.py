@@ -5,7 +5,10 @@
 import datetime as dt
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from merge.table import shown
 from merge.table.shown import formatted, moment, plain_number
 
 
@@ -133,3 +136,24 @@ def test_plain_numbers(value, text):
 )
 def test_moments(value, text):
     assert moment(value) == text
+
+
+@settings(deadline=None, max_examples=400)
+@given(
+    value=st.floats(0, 1e16)
+    | st.integers(0, 10**16)
+    | st.decimals(0, 10**7, places=4).map(float)
+    | st.integers(0, 10**6).map(lambda number: number / 2000),
+    code=st.sampled_from(["0", "00000", "0.0", "#,##0", '#,##0.00 "€"', "0.00%", "0%", "000.000"]),
+)
+@example(value=1.005, code="0.00")
+@example(value=0.285, code="0%")
+@example(value=2.5, code="0")
+@example(value=1.0049999999999999, code="#,##0.00")
+@example(value=0.0145, code="0.0%")
+def test_numbers_are_rounded_as_15_digits_however_they_are_written(value, code):
+    """Not as the float that holds them, which is often a little less than a half."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(shown, "_PRECISE", -1)
+        careful = formatted(value, code)
+    assert formatted(value, code) == careful
