@@ -112,8 +112,9 @@ def test_first_interrupt_settles_what_is_in_flight_and_gives_back_the_rest():
         clock.interrupt()
         time.sleep(0.3)
         peer.say("250 ok")
-        peer.wait_until_left()
+        heard.append(peer.wait_until_left())
 
+    heard: list[bytes] = []
     clock = Told()
     with Server(serve) as server:
         session = Session(account(server), clock=clock, deadlines=QUICK)
@@ -123,6 +124,7 @@ def test_first_interrupt_settles_what_is_in_flight_and_gives_back_the_rest():
         assert session.collect(1) == ()
         assert [d.row for d in session.recall()] == [2]
         session.close()
+    assert heard == [b"QUIT\r\n"], "something was said of a letter after the interrupt"
 
 
 def test_an_interrupt_ends_the_wait_for_a_server_that_says_nothing():
