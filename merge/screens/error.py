@@ -8,6 +8,7 @@ from itertools import groupby
 from merge.errors import MergeError, Problem
 from merge.words import column, count, plain, width
 
+_SOURCE_CELLS = 120
 _SHOWN_PER_KIND = 10
 _VALUE_CELLS = 40
 
@@ -70,13 +71,31 @@ def findings(problems: Iterable[Problem], counts: Sequence[tuple[str, str, int]]
 
 
 def _sources(problems: Sequence[Problem]) -> list[str]:
-    """Return the lines of the letter that rows stumble over, each once."""
-    places = {
-        f"{plain(problem.file)}:{problem.line}": plain(problem.source.strip(), 120)
-        for problem in problems
-        if problem.source and problem.line is not None
-    }
-    return [f"        = {place}   {source}" for place, source in places.items()]
+    """Return the lines of the letter that rows stumble over, each once, with carets under the places."""
+    places: dict[str, list[Problem]] = {}
+    for problem in problems:
+        if problem.source and problem.line is not None:
+            places.setdefault(f"{plain(problem.file)}:{problem.line}", []).append(problem)
+    lines = []
+    for place, found in places.items():
+        begin = f"        = {place}   "
+        lines.append(f"{begin}{plain(found[0].source.strip(), _SOURCE_CELLS)}")
+        if marks := _marks(found):
+            lines.append(f"{' ' * width(begin)}{marks}")
+    return lines
+
+
+def _marks(problems: Sequence[Problem]) -> str:
+    """Return the carets for one line, as it is shown without the blanks before it."""
+    marked: set[int] = set()
+    for problem in problems:
+        if problem.column is not None:
+            indent = len(problem.source) - len(problem.source.lstrip())
+            before = width(plain(problem.source[indent : problem.column - 1], 300))
+            cells = width(plain(problem.source[problem.column - 1 :][: problem.width], 300))
+            marked |= set(range(before, before + max(1, cells)))
+    last = min(max(marked, default=-1) + 1, _SOURCE_CELLS)
+    return "".join("^" if cell in marked else " " for cell in range(last)).rstrip()
 
 
 def _row_line(problem: Problem) -> str:

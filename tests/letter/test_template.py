@@ -6,8 +6,10 @@ import time
 
 import pytest
 from letter_kit import recipient
+from rich.cells import cell_len
 
 from merge.errors import LetterError
+from merge.screens.error import findings
 from merge.template import choose, read_template
 
 COLUMNS = ["email", "First Name", "company", "invoice"]
@@ -566,3 +568,19 @@ def test_a_break_in_an_included_file_shows_its_line(desk):
 def test_a_column_that_a_row_lacks_is_told_in_plain_words(desk):
     with pytest.raises(LetterError, match="'row' has no attribute 'nosuch'"):
         template(desk, "Subject: x\n\n{{ row.nosuch }}\n").render(recipient())
+
+
+def test_rows_that_stumble_over_a_line_are_shown_its_expressions_once(desk):
+    made = template(desk, "Subject: x\n\n  {{ name }} 山 {{ amount|number }} {{ name|date }}\n", "letter.txt")
+    problems = []
+    for row, amount in enumerate(("so\x1b[31mon", "late", "3"), 2):
+        with pytest.raises(LetterError) as error:
+            made.render(recipient({"name": "Zoë", "amount": amount}, row=row))
+        problems += error.value.problems
+    shown = findings(problems)
+    at = next(number for number, line in enumerate(shown) if "letter.txt:3" in line)
+    line, carets = shown[at : at + 2]
+    start = cell_len(line[: line.index("amount|number")])
+    assert carets == f"{' ' * start}{'^' * 13}    " + "   ^^^^^^^^^"
+    assert "\x1b" not in "".join(shown)
+    assert 'amount is "so\\x1b[31mon"' in "".join(shown)
