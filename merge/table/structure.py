@@ -233,8 +233,9 @@ class Structure:
             message = "there is text after a closing quote"
             hint = 'a quote inside a quoted cell is written twice: ""'
         elif "field limit" in reason:
-            message = f"a cell is longer than {csv.field_size_limit():,} characters"
-            hint = "is a closing quote missing?"
+            row = self.records + 1
+            message = f"a cell of row {row} is longer than {csv.field_size_limit():,} characters"
+            hint = "shorten it; or is a closing quote missing?"
         else:
             message = "a quote is opened and never closed"
             hint = "close it, or leave it out"

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from list_kit import inline, raw_xlsx, worksheet, written
 
 import merge
+from merge.errors import ListError
 from merge.model import Cells, Recipient, sound_recipient
 from merge.table import ListOptions, delimited, read_table, reading
 from merge.table.structure import Structure
@@ -232,6 +233,15 @@ def test_a_row_whose_only_filled_cell_is_one_too_many_is_not_blank():
 def test_a_cell_that_is_too_long_makes_its_row_invalid():
     found = recipients(f"ann@example.org,Ann\nbob@example.org,{'x' * 131_073}\ncy@example.org,Cy\n")
     assert [[(p.severity, p.kind) for p in row.problems] for row in found] == [[], [("error", "cell")], []]
+
+
+def test_a_cell_that_is_too_long_beside_a_stray_quote_is_named():
+    """Such a text is read record by record, by a reader that stops there."""
+    with pytest.raises(ListError) as caught:
+        recipients(f'ann@example.org,5" disk\nbob@example.org,{"x" * 131_073}\ncy@example.org,Cy\n')
+    assert "line 3: a cell of row 3 is longer than 131,072 characters" in caught.value.message
+    assert [(problem.line, problem.source[:3]) for problem in caught.value.problems] == [(3, "bob")]
+    assert caught.value.hint.startswith("shorten it")
 
 
 def test_a_long_cell_among_the_first_does_not_hold_the_reading_up():
