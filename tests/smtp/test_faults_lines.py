@@ -36,6 +36,41 @@ def test_limit_learnt_from_lines_that_end_alike():
     assert sent.slept == []
 
 
+@pytest.mark.parametrize(("level", "window"), [(0, 0), (1, 0), (2, 0), (2, 4)])
+@pytest.mark.parametrize("refused", [(), (1, 5), (2, 4, 6)])
+def test_a_line_carries_no_more_messages_than_one_may(level, window, refused):
+    """Each envelope that the server has begun counts, whatever becomes of its recipient."""
+    counts = []
+
+    def serve(peer: Peer) -> None:
+        peer.hello("PIPELINING", "CHUNKING")
+        counts.append(0)
+        open_for_data = True
+        while (line := peer.line()) != "QUIT":
+            if line.startswith("MAIL"):
+                counts[-1] += 1
+            if line.startswith("RCPT"):
+                open_for_data = "<bad" not in line
+            if line.startswith("BDAT"):
+                peer.hear(int(line.split()[1]))
+            if not open_for_data and line[:4] in {"RCPT", "DATA", "BDAT"}:
+                peer.say("550 5.1.1 no such user")
+            elif line == "DATA":
+                peer.say("354 go")
+                peer.message()
+                peer.say("250 ok")
+            else:
+                peer.say("250 ok")
+        peer.say("221 bye")
+
+    rows = [delivery(row, f"{'bad' if row in refused else 'r'}{row}@b.example") for row in range(1, 8)]
+    with Server(serve, repeat=True) as server:
+        sent = send(rows, account(server, pipelining=level, window=window, per_connection=3))
+    assert counts == [3, 3, 1]
+    assert sent.states == {row: "failed" if row in refused else "sent" for row in range(1, 8)}
+    assert sent.slept == []
+
+
 def test_forty_refusals_that_make_the_server_hang_up():
     def touchy(peer: Peer) -> None:
         peer.hello(*PIPES)

@@ -36,6 +36,39 @@ def test_early_refusal_of_a_large_message_is_read_before_the_reset():
     assert 1 not in sent.committed
 
 
+@pytest.mark.parametrize("pieces", [0, 1, 3])
+def test_a_refusal_before_the_reset_is_read_although_the_write_broke(pieces, monkeypatch):
+    """The refusal and the reset come between a look at the line and the next piece of the message."""
+    refuse, gone, written = threading.Event(), threading.Event(), []
+    send_on = wire.Wire.send
+
+    def early(peer: Peer) -> None:
+        peer.hello(*PIPES)
+        peer.envelope()
+        assert refuse.wait(20)
+        peer.say("552 5.3.4 too big")
+        peer.reset()
+        gone.set()
+
+    def after_the_reset(self: wire.Wire, data: bytes | memoryview) -> int:
+        if not gone.is_set() and len(data) == wire.CHUNK:
+            if len(written) == pieces:
+                refuse.set()
+                assert gone.wait(20)
+            written.append(send_on(self, data))
+            return written[-1]
+        return send_on(self, data)
+
+    monkeypatch.setattr(wire.Wire, "send", after_the_reset)
+    large = delivery(1, content=b"Subject: x\r\n\r\n" + (b"y" * 70 + b"\r\n") * 20_000)
+    with Server(early, good()) as server:
+        sent = send([large, delivery(2)], account(server))
+    assert len(written) == pieces, "the last piece was written, so nothing broke"
+    assert sent.states == {1: "failed", 2: "sent"}
+    assert sent.outcome(1).code == 552
+    assert 1 not in sent.committed
+
+
 @pytest.mark.skipif(
     not hasattr(socket, "TCP_QUICKACK"), reason="only Linux can be asked to acknowledge at once"
 )
