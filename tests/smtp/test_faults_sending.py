@@ -176,6 +176,43 @@ def test_an_early_refusal_ends_the_writing():
     assert read[0] < len(large.content) / 2
 
 
+ODD = (
+    "jörg@xn--mller-kva.example",
+    "josé@bücher.example",
+    r'"a\"b\\c"@b.example',
+    '"not@here"@b.example',
+    "用户@例子.example",
+    "o'brien+list@[192.0.2.1]",
+)
+
+
+@pytest.mark.parametrize("who", ODD)
+@pytest.mark.parametrize("window", [0, 4])
+@pytest.mark.parametrize("beside", [(), ("r1@b.example",), ("r1@b.example", "r2@b.example")])
+@pytest.mark.parametrize("pipes", [True, False])
+def test_who_was_refused_is_named_as_the_delivery_has_it(who, window, beside, pipes):
+    said = []
+
+    def refuse(peer: Peer) -> None:
+        peer.hello("SMTPUTF8", "8BITMIME", *(("PIPELINING", "CHUNKING") if pipes else ()))
+        refused = False
+        while (line := peer.line()) != "QUIT":
+            odd = line.startswith("RCPT") and "<r" not in line
+            said.extend([line] * odd)
+            refused = odd or (refused and not line.startswith(("MAIL", "RSET")))
+            if line.startswith("BDAT"):
+                peer.hear(int(line.split()[1]))
+            wrong = odd or (refused and line.startswith(("DATA", "BDAT")))
+            peer.say("550 5.1.1 no such user" if wrong else "250 ok")
+        peer.say("221 bye")
+
+    with Server(refuse) as server:
+        sent = send([delivery(1, *beside, who)], account(server, window=window))
+    assert sent.states == {1: "failed"}
+    assert sent.outcome(1).recipient == who
+    assert said == [f"RCPT TO:<{who}>"]
+
+
 def test_bytes_that_nobody_read_stop_a_write():
     heard = []
 
