@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from merge.address import normalise, parse_mailbox, remarks
+from merge.consent import NO_CONSENT
 from merge.errors import AddressError, ListError, Problem, Severity
 from merge.journal import Listed, Register
 from merge.model import Recipient, State
@@ -144,6 +145,8 @@ def check(  # noqa: C901, PLR0913 - a branch for each thing that may become of a
         problems = [*recipient.problems, *who.problems, *identities.remarks(recipient, who)]
         if letter_sound and (reason := left_out(recipient)):
             found.skip(reason)
+            if reason == NO_CONSENT:
+                found.add(identities.against(recipient, who))
             register.add(who.line(State.SKIPPED, reason))
             continue
         if who.repeats:
@@ -171,6 +174,7 @@ def check(  # noqa: C901, PLR0913 - a branch for each thing that may become of a
             found.approve(who.key, examined.digest)
             told(recipient)
             if state in (State.WAITING, State.DEFERRED):
+                found.add(identities.in_spite(recipient, who))
                 found.letter(Glance(recipient.row, examined.to, examined.subject), examined.size)
     if not found.rows:
         raise ListError(f"{list_name} has no rows under its header", hint="add one row for each person")
@@ -205,6 +209,9 @@ class _Identity:
         return Listed(self.row, self.key, self.to, state=state, reason=reason, duplicate=self.further)
 
 
+_TAKE_OUT = "take the row that is wrong out; who wants no mail belongs on the suppression list"
+
+
 class _Identities:
     """Tells who each row is, and whether that one was there before."""
 
@@ -213,6 +220,7 @@ class _Identities:
         self._duplicates = duplicates
         self._list_name = list_name
         self._addresses: dict[int, int] = {}
+        self._against: dict[int, int] = {}
 
     def of(self, recipient: Recipient) -> _Identity:
         """Return who the row is."""
@@ -242,6 +250,25 @@ class _Identities:
         if any(problem.kind == "address" for problem in who.problems):
             return []
         return [self._problem("warning", "address", recipient, words) for words in remarks(recipient.address)]
+
+    def against(self, recipient: Recipient, who: _Identity) -> list[Problem]:
+        """Note a row without consent; return the remark on it where an earlier one says otherwise."""
+        if any(problem.kind == "address" for problem in who.problems):
+            return []
+        self._against.setdefault(hash(normalise(who.to)), recipient.row)
+        twin = self._register.seen(who.key)
+        if recipient.id is not None or twin is None or twin.gives_way:
+            return []
+        words = f"no consent here, but row {twin.row} has the same address, and consent"
+        return [self._problem("warning", "consent", recipient, words, _TAKE_OUT)]
+
+    def in_spite(self, recipient: Recipient, who: _Identity) -> list[Problem]:
+        """Return the remark on a row that is mailed while one before it has its address without consent."""
+        row = self._against.get(hash(normalise(who.to))) if self._against else None
+        if row is None:
+            return []
+        words = f"mailed, although row {row} has the same address without consent"
+        return [self._problem("warning", "consent", recipient, words, _TAKE_OUT)]
 
     def _by_id(self, recipient: Recipient, key: str, to: str) -> _Identity:
         twin = self._register.seen(key) if key else None

@@ -7,6 +7,9 @@ import unicodedata
 CONSENT_COLUMN = "consent"
 """A column with this name, in any case, holds consent without being asked to."""
 
+NO_CONSENT = "no consent"
+"""Why a row is left out whose person has not said yes."""
+
 _SIGNS = "- – — / 0 0.0 0,0 ☐ ✗ ✘ ❌ ✕ ✖ ?"  # noqa: RUF001 - as typed
 _WORDS = """
     n no not never f false off unsubscribed opt-out declined unknown pending none null n/a n.a. na

@@ -10,7 +10,7 @@ from typing import Literal
 
 from merge.check import Findings, check, row_key
 from merge.compose import Composer, Examined, Plans
-from merge.consent import consents
+from merge.consent import NO_CONSENT, consents
 from merge.dkim import DkimSigner
 from merge.errors import AddressError, ContentError, Problem, SealError
 from merge.journal import Journal, Register
@@ -95,7 +95,7 @@ class Parts:
         if self.condition is not None and not self.condition(recipient):
             return "not chosen by where"
         if self.consent and not consents(recipient.cells[self.consent]):
-            return "no consent"
+            return NO_CONSENT
         return self.refused(recipient)
 
     def refused(self, recipient: Recipient) -> str:

@@ -88,3 +88,38 @@ def test_a_column_that_is_not_there_or_there_twice_is_refused(tmp_path: Path) ->
     (tmp_path / "people.csv").write_text(people)
     with pytest.raises(ConfigError, match="2 columns"):
         campaign.findings()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "row", "words"),
+    [
+        ("no", "yes", 3, "mailed, although row 2 has the same address without consent"),
+        ("yes", "no", 3, "no consent here, but row 2 has the same address, and consent"),
+    ],
+)
+def test_an_address_that_says_yes_and_no_is_pointed_out(
+    tmp_path: Path, first: str, second: str, row: int, words: str
+) -> None:
+    written(tmp_path, "consent", first)
+    rows = f"Ann@X.example,{first}\nann@x.example,{second}\nb@x.example,yes\n"
+    (tmp_path / "people.csv").write_text(f"email,consent\n{rows}")
+    (problem,) = Campaign.load(tmp_path).check()
+    assert (problem.severity, problem.kind, problem.row, problem.message) == (
+        "warning",
+        "consent",
+        row,
+        words,
+    )
+
+
+def test_rows_of_one_address_that_agree_on_consent_are_not_pointed_out(tmp_path: Path) -> None:
+    written(tmp_path, "consent", "yes")
+    rows = "a@x.example,no\na@x.example,\nb@x.example,no\nc@x.example,yes\n"
+    (tmp_path / "people.csv").write_text(f"email,consent\n{rows}")
+    assert Campaign.load(tmp_path).check() == []
+
+
+def test_an_id_each_does_not_hide_that_an_address_says_no(tmp_path: Path) -> None:
+    written(tmp_path, "consent", "yes", settings='[columns]\nid = "number"')
+    (tmp_path / "people.csv").write_text("email,consent,number\na@x.example,no,1\na@x.example,yes,2\n")
+    assert "consent" in {problem.kind for problem in Campaign.load(tmp_path).check()}
