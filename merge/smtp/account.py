@@ -66,8 +66,11 @@ class Login:
         self._tell = tell
         self.good_until = math.inf  # the moment, by the monotonic clock, when the line in use is to be left
 
-    def terms(self, literal: str) -> Terms:
-        """Return what a new line is opened with; `literal` is this side's address on it."""
+    def terms(self, literal: str, *, loopback: bool) -> Terms:
+        """Return what a new line is opened with; `literal` is this side's address on it.
+
+        `loopback` is that of Terms.
+        """
         account = self._account
         self.good_until = math.inf
         credentials = Credentials(
@@ -84,6 +87,7 @@ class Login:
             credentials=credentials if account.user and (account.password or account.token) else None,
             mechanisms=account.mechanisms,
             login_hints=account.login_hints,
+            loopback=loopback,
         )
 
     def _password(self) -> str:

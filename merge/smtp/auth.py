@@ -62,6 +62,10 @@ class Credentials:
     port: int = 0
 
 
+SHOWING = frozenset({"PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"})
+"""Mechanisms that put the password or the token itself on the line."""
+
+
 def choose(
     offered: Collection[str], credentials: Credentials, *, private: bool, allowed: Sequence[str] = ()
 ) -> str | None:

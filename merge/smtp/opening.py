@@ -24,6 +24,7 @@ _INTERFERENCE = "Someone may be interfering with the connection. Try another net
 class Terms:
     """What this side brings to a line. `private`: by TLS, before anything secret is said.
 
+    `loopback`: the line does not leave this machine, so that a password may go over it without TLS.
     `login_hints` say what to do when a login is refused: reply code, or code and enhanced code, -> words.
     """
 
@@ -33,6 +34,7 @@ class Terms:
     credentials: auth.Credentials | None = None
     mechanisms: tuple[str, ...] = ()
     login_hints: Mapping[str, str] = field(default_factory=dict)
+    loopback: bool = False
 
 
 def make_ready(line: Line, terms: Terms) -> Talk:
@@ -88,6 +90,13 @@ def _secure(line: Line) -> Talk:
 def _log_in(line: Line, terms: Terms, credentials: auth.Credentials) -> Talk:
     offered = line.extensions.get("AUTH", "").split()
     name = auth.choose(offered, credentials, private=terms.private, allowed=terms.mechanisms)
+    if name in auth.SHOWING and not (terms.private or terms.loopback):
+        line.end(
+            Run.STOP,
+            "would get the password or token in the clear: the line has no TLS",
+            AUTH,
+            hint='Set security = "starttls" (usually port 587) or "tls" (port 465). Nothing secret was said.',
+        )
     if name is None:
         line.end(
             Run.STOP,

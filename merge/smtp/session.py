@@ -319,7 +319,7 @@ class Session:
         self._reached = True
         if account.security == "tls":
             self._secure(wire)
-        terms = self._login.terms(wire.literal)
+        terms = self._login.terms(wire.literal, loopback=wire.loopback)
         self._dialogue = Dialogue(terms, self._docket, self._habits, self._deadlines)
         return self._dialogue
 

@@ -118,6 +118,7 @@ class Wire:
         self._clock = clock
         self._socket: socket.socket | None = None
         self._security: Security | None = None
+        self._reached = "::"  # the server's address
         self._secure = False  # the handshake is done
         self._wants_read = False
         self._heard = False  # something arrived since the last write
@@ -170,6 +171,7 @@ class Wire:
                     raise TimeoutError(f"no answer in {seconds:g} s") from None
         if code := line.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise OSError(code, _error_text(code))
+        self._reached = str(address[0])
 
     def handshake(self, security: Security, seconds: float) -> None:
         """Start TLS. Raises CarrierError if the server cannot be trusted, Broken if the line fails."""
@@ -263,11 +265,13 @@ class Wire:
     @property
     def literal(self) -> str:
         """This side's address as an address literal (RFC 5321, 4.1.3); it tells no name."""
-        address = ipaddress.ip_address(self._open().getsockname()[0].partition("%")[0])
-        mapped = getattr(address, "ipv4_mapped", None)
-        if mapped is not None:
-            return f"[{mapped}]"
+        address = _plain(self._open().getsockname()[0])
         return f"[IPv6:{address}]" if address.version == 6 else f"[{address}]"  # noqa: PLR2004 - IP's version
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the server is on this machine: by the address that was reached, whatever its name."""
+        return _plain(self._reached).is_loopback
 
     @property
     def tls_version(self) -> str:
@@ -301,6 +305,12 @@ class Wire:
         if self._socket is None:
             raise Broken("closed the connection")
         return self._socket
+
+
+def _plain(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Return an address without its zone, as IPv4 where it is such an address in IPv6's clothes."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _never(_: float) -> bool:

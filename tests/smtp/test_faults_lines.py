@@ -125,6 +125,25 @@ def test_uncertain_rows_do_not_reset_the_count():
     assert sent.error is not None
 
 
+def test_losses_before_an_answered_row_are_forgotten():
+    """Three losses, an answer, and so on: never as many in a row as stop the run, though many in all."""
+
+    def lost(peer: Peer) -> None:
+        peer.hello()
+        peer.line()
+
+    def one(peer: Peer) -> None:
+        peer.hello(*PIPES)
+        take_all(peer, after=1, then=lambda peer: peer.close())
+
+    with Server(*[lost, lost, lost, one] * 4) as server:
+        sent = send(letters(4), account(server))
+    assert set(sent.states.values()) == {"sent"}
+    waits = [wait for wait in sent.slept if wait > 0.1]
+    for waited, planned in zip(waits, (1, 2, 5) * 4, strict=True):
+        assert planned <= waited <= planned * 1.25
+
+
 def test_an_answered_row_resets_the_count():
     def one_then_gone(peer: Peer) -> None:
         peer.hello(*PIPES)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hmac
+import socket
 import time
 from dataclasses import dataclass
 
@@ -13,6 +15,7 @@ from sending import account, send
 
 from merge.smtp.account import LEAD
 from merge.smtp.session import Account, Session
+from merge.smtp.wire import Wire
 
 
 def test_login_refused_is_tried_once_and_secret_is_nowhere():
@@ -31,6 +34,91 @@ def test_login_refused_is_tried_once_and_secret_is_nowhere():
     assert "refused the login for ada (535 5.7.8)" in sent.stop
     assert sum(text.count("AUTH") for text in heard) == 1
     assert "s3cr3t-word" not in sent.stop + repr(server.__dict__) + "".join(sent.told)
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"])
+def test_no_secret_goes_without_tls_to_another_machine(mechanism, monkeypatch):
+    """The line is open and leads away: the secret is not even asked for."""
+    monkeypatch.setattr(Wire, "loopback", False)
+    heard, asked = [], []
+
+    def secret() -> str:
+        asked.append("secret")
+        return "secret"
+
+    def listen(peer: Peer) -> None:
+        peer.hello(*PIPES, f"AUTH {mechanism}")
+        heard.append(peer.wait_until_left())
+
+    how = {"token" if "AUTH" in mechanism else "password": secret}
+    with Server(listen) as server:
+        sent = send(letters(2), account(server, user="ada", **how))
+        assert server.connections == 1
+    assert sent.states == {1: "waiting", 2: "waiting"}
+    assert "in the clear" in sent.stop
+    assert "starttls" in sent.stop
+    assert (heard, asked) == ([b""], [])
+
+
+def test_a_login_that_does_not_show_the_password_may_go_without_tls(monkeypatch):
+    monkeypatch.setattr(Wire, "loopback", False)
+
+    def serve(peer: Peer) -> None:
+        peer.hello(*PIPES, "AUTH PLAIN CRAM-MD5")
+        assert peer.line() == "AUTH CRAM-MD5"
+        peer.say("334 PDE+")
+        answer = hmac.new(b"secret", b"<1>", "md5").hexdigest()
+        assert base64.b64decode(peer.line()).decode() == f"ada {answer}"
+        peer.say("235 welcome")
+        take_all(peer)
+
+    with Server(serve) as server:
+        assert send(letters(2), account(server, **SECRET)).states == {1: "sent", 2: "sent"}
+
+
+class Nowhere:
+    """A socket that says that it is connected to wherever it was to connect to."""
+
+    def __init__(self, *_: int) -> None:
+        pass
+
+    def fileno(self) -> int:
+        return 0
+
+    def setblocking(self, _: object) -> None:
+        pass
+
+    def setsockopt(self, *_: int) -> None:
+        pass
+
+    def getsockopt(self, *_: int) -> int:
+        return 0
+
+    def connect(self, _: tuple[str, int]) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("reached", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("::ffff:192.0.2.1", False),
+        ("192.168.1.2", False),
+        ("10.0.0.1", False),
+        ("fe80::1%eth0", False),
+        ("2001:db8::1", False),
+    ],
+)
+def test_the_address_that_was_reached_says_whether_it_is_this_machine(reached, loopback, monkeypatch):
+    wire = Wire("localhost", 25, Told())
+    assert not wire.loopback
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(0, 0, 0, "", (reached, 25))])
+    monkeypatch.setattr(socket, "socket", Nowhere)
+    wire.connect(1.0)
+    assert wire.loopback is loopback
 
 
 def test_too_many_logins_waits_a_minute_three_times():
@@ -78,6 +166,9 @@ def test_login_wanted_in_mid_session_is_repeated_once():
 
     with Server(expired, again) as server:
         assert send(letters(3), account(server, **SECRET)).states == {1: "sent", 2: "sent", 3: "sent"}
+
+    with Server(expired, expired, expired, again) as server:  # once more after each row that had its answer
+        assert set(send(letters(6), account(server, **SECRET)).states.values()) == {"sent"}
 
     def never(peer: Peer) -> None:
         peer.hello("AUTH PLAIN")
