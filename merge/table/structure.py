@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _LONGEST_RECORD = 1 << 20
 _SHOWN = 500
-_QUOTE, _LF, _CR, _BLANK = b'"\n\r '
+_QUOTE, _LF, _CR, _BLANK, _EQUALS = b'"\n\r ='
 
 
 class Structure:
@@ -89,18 +89,20 @@ class Structure:
         if b'"' in text:
             special |= content == _QUOTE
             places = np.flatnonzero(special)
-            quotes = content[places] == _QUOTE
-            inside = np.logical_xor.accumulate(quotes)
-            opening, closing = places[quotes & inside], places[quotes & ~inside]
-            edges = self._edges_in_quotes(content, opening, closing)
+            kinds = content[places]
+            quotes = kinds == _QUOTE
+            inside = np.bitwise_xor.accumulate(quotes.view(np.uint8)).view(np.bool_)
+            edges = self._edges_in_quotes(content, places[quotes])
             if edges is None:
                 return None
-            doubtful = bool((edges <= _BLANK).any()) or b'"=""' in text
-            inner = places[inside & (content[places] == _LF)]
-            places = places[~inside & ~quotes]
+            doubtful = bool((edges <= _BLANK).any()) or (bool((edges == _EQUALS).any()) and b'"=""' in text)
+            inner = places[inside & (kinds == _LF)]
+            outside = ~(inside | quotes)
+            places, kinds = places[outside], kinds[outside]
         else:
             places = np.flatnonzero(special)
-        last_of = np.flatnonzero(content[places] == _LF)
+            kinds = content[places]
+        last_of = np.flatnonzero(kinds == _LF)
         if not len(last_of):
             return 0
         places = places[: last_of[-1] + 1]
@@ -126,11 +128,12 @@ class Structure:
         return taken
 
     def _edges_in_quotes(
-        self, content: NDArray[np.uint8], opening: NDArray[np.intp], closing: NDArray[np.intp]
+        self, content: NDArray[np.uint8], quotes: NDArray[np.intp]
     ) -> NDArray[np.uint8] | None:
         """Return the first and last byte inside each pair of quotes; None if a quote stands inside a cell."""
         import numpy as np  # noqa: PLC0415 - as above
 
+        opening, closing = quotes[::2], quotes[1::2]
         end = len(content) - 1
         before = content[opening - 1]
         if len(opening) and not opening[0]:
@@ -140,8 +143,8 @@ class Structure:
             if not ((beside == self._separator) | (beside == _LF) | (beside == _QUOTE)).all():
                 return None
         # Beside another quote it is one that belongs to the text.
-        first = content[np.minimum(opening + 1, end)[before != _QUOTE]]
-        return np.concatenate((first, content[(closing - 1)[after != _QUOTE]]))
+        first = content[np.minimum(opening + 1, end)][before != _QUOTE]
+        return np.concatenate((first, content[closing - 1][after != _QUOTE]))
 
     def _note_tall(self, text: bytes, ends: NDArray[np.intp], inner: NDArray[np.intp]) -> bool:
         """Note the records of several lines; `inner` are line breaks in quotes. False for one too long."""
@@ -253,10 +256,11 @@ class Structure:
 
 
 def _with_lf(text: bytes) -> bytes:
-    """Return a text with LF for every line end; a CR at its end is one."""
+    """Return a text that has a CR with LF for every line end; a CR at its end is one."""
     import numpy as np  # noqa: PLC0415 - it comes with pandas, only where a list is read
 
-    content = np.frombuffer(text + b" ", np.uint8)
-    if not ((content[:-1] == _CR) & (content[1:] != _LF)).any():
+    content = np.frombuffer(text, np.uint8)
+    returns = np.flatnonzero(content == _CR)
+    if returns[-1] + 1 < len(content) and (content[returns + 1] == _LF).all():
         return text.translate(None, b"\r")  # half the time that the search for CRLF takes
     return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
