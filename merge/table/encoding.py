@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import codecs
 import re
+import unicodedata
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import BinaryIO
 
 from merge.errors import ListError, Problem
 
 CHUNK = 1 << 18
 _SAMPLE = 1 << 16
+_READ_CLOSELY = 1 << 12
 _LONGEST_LINE = 1 << 20
+
+_NEVER_BESIDE = "\N{SINGLE LOW-9 QUOTATION MARK}\N{DOUBLE LOW-9 QUOTATION MARK}†‡"
+_CAPITAL_WITHIN = re.compile("[A-Z][À-ÖØ-ÞŒŠŽŸ](?=[a-z])")
 
 _HINT = 'say encoding = "..." in campaign.toml, or save the list as "CSV UTF-8"'
 
@@ -95,8 +101,6 @@ def _undecodable(stream: BinaryIO, encoding: str, file: str) -> ListError:
 
 def _guess(stream: BinaryIO, file: str) -> tuple[str, Problem]:
     """Return the encoding of a text that is no UTF-8, and the question whether it is right."""
-    import chardet  # noqa: PLC0415 - only a list that is no UTF-8 needs it
-
     sample, valid, invalid, first_invalid = b"", 0, 0, 0
     for number, line in _lines_beyond_ascii(stream):
         if len(sample) < _SAMPLE:
@@ -114,7 +118,7 @@ def _guess(stream: BinaryIO, file: str) -> tuple[str, Problem]:
             hint="mend that line, or " + _HINT,
             problems=(Problem("error", "encoding", "this line is no UTF-8", file=file, line=first_invalid),),
         )
-    encoding = chardet.detect(sample, prefer_superset=True)["encoding"] or "cp1252"
+    encoding = _likeliest(sample)
     if not _decodes_whole(stream, encoding):
         raise ListError(f"{file}: in which encoding this is can't be told", hint=_HINT)
     lines = (line.decode(encoding, "replace") for _, line in _lines_beyond_ascii(stream))
@@ -122,6 +126,58 @@ def _guess(stream: BinaryIO, file: str) -> tuple[str, Problem]:
     name = _shown_name(encoding)
     message = f'read as {name}: "{telling}", is that right?'
     return encoding, Problem("warning", "encoding", message, file=file, value=telling, hint=_HINT)
+
+
+def _likeliest(sample: bytes) -> str:
+    """Return the encoding in which some lines read least oddly; of several, chardet's first.
+
+    chardet judges by how often letters follow each other. A few names are too little for that, and an old
+    code page of another script then wins. Those of today's systems come before those of older ones.
+    """
+    from chardet import EncodingEra, detect_all  # noqa: PLC0415 - only a list that is no UTF-8 needs it
+
+    lines = sample[: sample.find(b"\n", _READ_CLOSELY) + 1 or len(sample)]
+    best, fewest = "cp1252", len(lines) + 1
+    for era in (EncodingEra.MODERN_WEB, EncodingEra.ALL & ~EncodingEra.MAINFRAME):
+        for found in detect_all(sample, encoding_era=era, prefer_superset=True, ignore_threshold=True):
+            encoding = found["encoding"] or "cp1252"
+            try:
+                text = lines.decode(encoding)
+            except (LookupError, UnicodeDecodeError):
+                continue
+            odd = _oddities(text)
+            if text.count("\n") == lines.count(b"\n") and odd < fewest:
+                best, fewest = encoding, odd
+    return best
+
+
+def _oddities(text: str) -> int:
+    """Count what hardly anybody writes, but what letters turn into when they are decoded wrongly."""
+    odd = sum(unicodedata.category(character) == "Cc" and character not in "\t\r\n" for character in text)
+    for before, after in pairwise(text):
+        if before.isascii() and after.isascii():
+            continue
+        if _in_a_word(before) and _in_a_word(after):
+            scripts = {_script(before), _script(after)}
+            odd += (len(scripts) > 1 and "LATIN" in scripts) or (before.islower() and after.isupper())
+        elif before.isalpha() or after.isalpha():
+            odd += _is_misplaced(after if before.isalpha() else before)
+    return odd + len(_CAPITAL_WITHIN.findall(text))
+
+
+def _in_a_word(character: str) -> bool:
+    """Whether it is a letter, or a mark upon one."""
+    return unicodedata.category(character)[0] in "LM"
+
+
+def _script(character: str) -> str:
+    script = unicodedata.name(character, "").partition(" ")[0]
+    return "LATIN" if script in {"COMBINING", "FEMININE", "MASCULINE", "MICRO"} else script
+
+
+def _is_misplaced(sign: str) -> bool:
+    """Whether a sign is one that does not stand beside a letter."""
+    return not sign.isascii() and (sign in _NEVER_BESIDE or unicodedata.category(sign)[0] in "SN")
 
 
 def _decodes_whole(stream: BinaryIO, encoding: str) -> bool:
