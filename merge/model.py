@@ -5,10 +5,11 @@ Recipient (table) -> Letter (compose) -> Delivery (seal) -> Outcome (carrier)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from merge.errors import Problem
@@ -97,20 +98,42 @@ class _Draft:
     """A recipient not yet frozen: it has the slots of one, and setting them takes a fifth of the time."""
 
     __slots__ = ("address", "cells", "group", "id", "joined", "problems", "row")
-
-    def __init__(self, row: int, cells: Mapping[str, str], address: str, id_: str | None = None) -> None:
-        self.row = row
-        self.cells = cells
-        self.address = address
-        self.id = id_
-        self.problems = ()
-        self.group = ()
-        self.joined = None
-        self.__class__ = Recipient  # type: ignore[assignment] # noqa: PLE0237 - every object has it
+    row: int
+    cells: Mapping[str, str]
+    address: str
+    id: str | None
+    problems: tuple[Problem, ...]
+    group: tuple[Mapping[str, str], ...]
+    joined: int | None
 
 
-sound_recipient = cast("Callable[[int, Mapping[str, str], str, str | None], Recipient]", _Draft)
-"""Make the recipient of a row on which there is nothing to remark: row, cells, address and id."""
+def sound_recipients(
+    first: int,
+    places: Mapping[str, int],
+    rows: Iterable[Sequence[str]],
+    addresses: Iterable[str],
+    ids: Iterable[str | None],
+) -> Iterator[Recipient]:
+    """Yield the recipients of consecutive rows on which there is nothing to remark.
+
+    `first` is the number of the first row, `rows` are the texts of each, of which `places` tells where each
+    column is. They are what the constructors of `Recipient` and `Cells` would make, in a third of the time.
+    """
+    blank = object.__new__
+    for row, texts, address, id_ in zip(count(first), rows, addresses, ids, strict=False):
+        cells = blank(Cells)
+        cells._places = places  # noqa: SLF001 - spares a call of `__init__` for each row
+        cells._texts = texts  # noqa: SLF001 - as above
+        draft = _Draft()
+        draft.row = row
+        draft.cells = cells
+        draft.address = address
+        draft.id = id_
+        draft.problems = ()
+        draft.group = ()
+        draft.joined = None
+        draft.__class__ = Recipient  # type: ignore[assignment] # it has the same slots
+        yield draft  # type: ignore[misc] # as above
 
 
 class Mailbox(NamedTuple):

@@ -7,12 +7,12 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import count, repeat
+from itertools import chain, repeat
 from os import PathLike, fspath
 from typing import Protocol, cast
 
 from merge.errors import ListError, Problem
-from merge.model import Cells, Recipient, sound_recipient
+from merge.model import Cells, Recipient, sound_recipients
 from merge.table.delimited import Delimited
 from merge.table.given import DataFrame, Given
 from merge.table.heading import SAMPLED_ROWS, SEARCHED_ROWS, find_heading
@@ -48,14 +48,17 @@ class Table:
 
         Raises ListError where the file breaks off, or is no longer what it was when it was opened.
         """
+        return chain.from_iterable(self._portions())
+
+    def _portions(self) -> Iterator[Iterable[Recipient]]:
         blank: list[Recipient] = []
         for block in self._grid.blocks(self._heading.index + 1, self._heading.width):
             size = len(block.columns[0])
             filled = self._filled(block, size)
             if filled:
-                yield from blank
-                blank.clear()
-                yield from self._recipients(block, 0, filled)
+                yield blank
+                blank = []
+                yield self._recipients(block, 0, filled)
             blank += self._recipients(block, filled, size)
 
     @property
@@ -95,9 +98,9 @@ class Table:
         columns = block.columns
         if end - start < len(columns[0]):
             columns = [column[start:end] for column in columns]
-        cells = map(Cells, repeat(self._places), zip(*columns, strict=True))
+        rows = zip(*columns, strict=True)
         ids = repeat(None) if heading.id is None else columns[heading.id]
-        return map(sound_recipient, count(block.number + start), cells, columns[heading.email], ids)
+        return sound_recipients(block.number + start, self._places, rows, columns[heading.email], ids)
 
     def _with_care(self, block: Block, place: int) -> Recipient:
         """Return the recipient of a row, with all that can be remarked on it."""

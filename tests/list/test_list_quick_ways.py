@@ -18,7 +18,7 @@ from list_kit import inline, raw_xlsx, worksheet, written
 
 import merge
 from merge.errors import ListError
-from merge.model import Cells, Recipient, sound_recipient
+from merge.model import Cells, Recipient, sound_recipients
 from merge.table import ListOptions, delimited, read_table, reading
 from merge.table.structure import Structure
 
@@ -259,7 +259,11 @@ def test_a_recipient_made_quickly_is_a_recipient_like_any_other(tmp_path):
     expected = Recipient(2, cells, "ann@example.org", "7")
     assert type(found) is Recipient
     assert found == expected
-    assert sound_recipient(2, cells, "ann@example.org", "7") == expected
+    texts = tuple(cells.values())
+    places = {"email": 0, "name": 1, "no": 2}
+    assert list(sound_recipients(2, places, [texts], [texts[0]], [texts[2]])) == [expected]
+    assert found.cells == Cells(places, texts)
+    assert type(found.cells) is Cells
     assert replace(found, row=3) == replace(expected, row=3)
     assert pickle.loads(pickle.dumps(found)) == copy.deepcopy(found) == expected
     assert repr(found) == repr(expected)
