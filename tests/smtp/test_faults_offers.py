@@ -122,6 +122,34 @@ def test_a_server_that_finds_us_too_fast_gets_less():
     assert any("too fast" in line for line in told)
 
 
+@pytest.mark.parametrize(
+    ("usual", "gaps"),
+    [(0.0, [1.0, 2.0, 4.0, 8.0]), (0.25, [1.0, 2.0, 4.0, 8.0]), (3.0, [6.0, 12.0, 24.0, 48.0])],
+)
+def test_each_complaint_halves_the_pace_from_a_second_up(usual, gaps):
+    throttle = Throttle()
+    for number in range(200):
+        throttle.offered(number * usual)
+    found = []
+    for _ in gaps:
+        throttle.complained()
+        found.append(throttle.gap)
+    assert found == pytest.approx(gaps)
+
+
+def test_half_the_pace_is_made_good_by_fifty_messages():
+    throttle = Throttle()
+    for number in range(200):
+        throttle.offered(number * 3.0)
+    throttle.complained()
+    for _ in range(49):
+        throttle.accepted()
+    assert 3.0 < throttle.gap < 3.1
+    for _ in range(2):
+        throttle.accepted()
+    assert throttle.gap == 0
+
+
 def test_throttle_doubles_and_recovers():
     throttle = Throttle()
     for moment in range(30):
@@ -136,6 +164,7 @@ def test_throttle_doubles_and_recovers():
     assert throttle.gap == pytest.approx(2 * once)
     gaps = []
     while throttle.gap:
+        assert len(gaps) < 1000, "it stays slow for ever"
         throttle.accepted()
         gaps.append(throttle.gap)
     assert gaps == sorted(gaps, reverse=True)

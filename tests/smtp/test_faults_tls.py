@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import ssl
+import threading
 import warnings
 from datetime import UTC, datetime, timedelta
 
@@ -15,8 +16,9 @@ from script import delivery
 from sending import account, send
 
 from merge.errors import CarrierError
+from merge.smtp.deeds import Hands
 from merge.smtp.session import Session
-from merge.smtp.steps import Deadlines
+from merge.smtp.steps import Deadlines, Event, Handshake, Step
 
 
 @pytest.mark.parametrize("security", ["tls", "starttls"])
@@ -137,6 +139,40 @@ def test_starttls_stripped_says_nothing_secret():
     assert sent.states == {1: "waiting"}
     assert "STARTTLS" in sent.stop
     assert heard in ([b""], [b"QUIT\r\n"])
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_follows_the_answer_to_starttls_in_clear_is_never_taken_for_an_answer(late, monkeypatch):
+    """It comes in the segment of the answer, or just before the handshake (RFC 3207, 6; CVE-2011-0411)."""
+    ready, injected, heard = threading.Event(), threading.Event(), []
+    do = Hands.do
+
+    def do_late(self: Hands, step: Step, *more: object) -> Event | None:
+        if isinstance(step, Handshake):
+            ready.set()
+            assert injected.wait(20)
+        return do(self, step, *more)
+
+    def inject(peer: Peer) -> None:
+        peer.hello("STARTTLS")
+        assert peer.line() == "STARTTLS"
+        words = "250-me\n250 AUTH PLAIN\n235 welcome"
+        if late:
+            peer.say("220 go ahead")
+            assert ready.wait(20)
+            peer.say(words)
+        else:
+            peer.say(f"220 go ahead\n{words}")
+        injected.set()
+        heard.append(peer.wait_until_left())
+
+    monkeypatch.setattr(Hands, "do", do_late)
+    with Server(inject) as server:
+        sent = send(letters(1), account(server, security="starttls", **SECRET))
+        assert server.connections == 1
+    assert sent.states == {1: "waiting"}
+    assert "sent more than an answer to STARTTLS" in sent.stop
+    assert heard == [b""], "something was said to who interferes"
 
 
 def test_auth_only_before_tls_is_not_used(authority, trusted):
