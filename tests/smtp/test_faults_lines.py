@@ -11,7 +11,11 @@ from peers import Gone, Peer, Server, Told
 from script import delivery
 from sending import QUICK, account, send
 
+from merge.clock import TestClock
+from merge.smtp.deeds import Hands
+from merge.smtp.docket import Docket
 from merge.smtp.session import Session
+from merge.smtp.steps import Deadlines, Idle, Tick
 
 
 def test_limit_learnt_from_lines_that_end_alike():
@@ -180,6 +184,29 @@ def test_quit_unanswered_changes_nothing():
     with Server(rude) as server:
         assert send(letters(1), account(server)).states == {1: "sent"}
     assert time.monotonic() - began < 2
+
+
+class Quiet:
+    """A line on which nothing arrives; the clock goes on while somebody waits."""
+
+    def __init__(self, clock: TestClock) -> None:
+        self.clock = clock
+        self.looks = 0
+
+    def wait(self, seconds: float) -> bool:
+        self.looks += 1
+        assert self.looks < 1000, "it idles for ever"
+        self.clock.sleep(seconds)
+        return False
+
+
+@pytest.mark.parametrize(("patience", "idled", "event"), [(0.5, 0.5, None), (60.0, 5.0, Tick())])
+def test_idling_ends_with_the_patience_or_when_a_sign_of_life_is_due(patience, idled, event):
+    clock = TestClock()
+    hands = Hands(clock, Deadlines(), Docket(), record=lambda _: None, secure=lambda _: None)
+    began = clock.monotonic()
+    assert hands.do(Idle(5.0), Quiet(clock), patience) == event
+    assert clock.monotonic() - began == pytest.approx(idled)
 
 
 def test_keep_alive(monkeypatch):
