@@ -10,6 +10,7 @@ from peers import Peer, Server, Told
 from script import delivery
 from sending import QUICK, account, send
 
+from merge.clock import TestClock
 from merge.errors import AddressError, CarrierError, ConfigError, SealError
 from merge.smtp.session import Account, Session
 from merge.smtp.throttle import Throttle
@@ -120,6 +121,18 @@ def test_a_server_that_finds_us_too_fast_gets_less():
         assert session.room == 1
         session.close()
     assert any("too fast" in line for line in told)
+
+
+def test_a_session_that_was_slowed_down_holds_one_letter_at_a_time():
+    clock = TestClock()
+    session = Session(account(25), clock=clock)
+    assert session.room == 2
+    session._throttle.complained()
+    session.offer(delivery(1))
+    clock.sleep(10.0)
+    assert session.room == 0, "its time has come, but another letter has no answer yet"
+    session.recall()
+    assert session.room == 1
 
 
 @pytest.mark.parametrize(
