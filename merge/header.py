@@ -96,8 +96,9 @@ def flaw(name: str, value: str) -> str:
     if form(name) == "token":
         if not value.isascii():
             return "this header can hold plain ASCII only"
-        if max(map(len, value.split(" "))) + len(name) + 2 > _LONGEST:
-            return f"a word of more than {_LONGEST - len(name) - 2} characters"
+        room = _LONGEST - len(name) - 2
+        if len(value) > room and max(map(len, value.split(" "))) > room:
+            return f"a word of more than {room} characters"
         if _MANY_BLANKS in value:
             return "too many blanks in a row"
     return ""

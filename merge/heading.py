@@ -154,13 +154,17 @@ def as_shown(mailboxes: Iterable[Mailbox]) -> str:
 class _Filled:
     """A text with a row's values in it; blanks around it are dropped."""
 
-    __slots__ = ("_pattern",)
+    __slots__ = ("_only", "_pattern")
 
     def __init__(self, form: str) -> None:
+        only = _SLOT.fullmatch(form.strip())
+        self._only = int(only[1]) - 1 if only else None
         texts = form.replace("{", "{{").replace("}", "}}")
         self._pattern = _SLOT.sub(lambda slot: f"{{{int(slot[1]) - 1}}}", texts).strip()
 
     def __call__(self, values: _Values) -> str:
+        if self._only is not None:
+            return values[self._only].strip()
         return self._pattern.format(*values).strip()
 
 

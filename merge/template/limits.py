@@ -32,6 +32,10 @@ _WIDTH = re.compile(r"\d{2,5}")
 _CONTAINERS = (list, tuple, set, frozenset, dict)
 
 
+Text = tuple[tuple[str, ...], tuple[str, ...]]
+"""A text of a letter, with tokens for values, and the values."""
+
+
 class Account:
     """What one render may still use, loop turns and characters, and what it made so far.
 
@@ -47,12 +51,18 @@ class Account:
         self.work = MOST_WORK
         self.slots: list[str] = []
         self.texts: list[str] = []
-        self.done: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
+        self.done: list[Text] = []
 
     @property
     def nearly_spent(self) -> bool:
         """Whether a render took so much that it should not be done once more."""
         return self.work < MOST_WORK // 2 or self.turns < MOST_TURNS // 2 or self.room < LONGEST_TEXT // 2
+
+    def closed(self) -> Text:
+        """Return the text that was made last, and begin the next."""
+        found = tuple(self.texts), tuple(self.slots)
+        self.texts, self.slots = [], []
+        return found
 
     def charge(self, length: int) -> None:
         """Take the room of a text. Raises SecurityError when there is no more."""

@@ -16,13 +16,14 @@ from jinja2.utils import missing
 
 from merge.template.environment import Sandbox, for_header, in_body, put_on_account
 from merge.template.letter import Apart, Enter, Head, HeaderLine, Slotted
-from merge.template.limits import ACCOUNT, Account
+from merge.template.limits import ACCOUNT, Account, Text
 from merge.template.part import Part
 from merge.template.source import CLOSE, OPEN, header_lines
 
 _HEAD = "step of the header block"
 _BODY = "step of a body"
 _DONE = "end of a text"
+_WHOLE = "a letter without statements"
 """Filters that no letter can name, because of the blanks."""
 
 _STATEMENTS = (nodes.Output, nodes.If, nodes.For, nodes.Assign)
@@ -43,13 +44,14 @@ class Together:
     def __init__(self, apart: Apart, made: Sandbox, slot: Callable[[int], str]) -> None:
         self._apart = apart
         head, body = _Steps(lambda number: f"{OPEN}{number}{CLOSE}"), _Steps(slot)
-        made.filters |= {_HEAD: head.into_header, _BODY: body.into_body, _DONE: _done}
-        tree = nodes.Template([], lineno=1)
+        made.filters |= {_HEAD: head.into_header, _BODY: body.into_body, _DONE: _done, _WHOLE: self._whole}
+        self._steps = head, body
+        texts: list[list[nodes.Node]] = []
         for part in (apart.head, apart.body, *([apart.text] if apart.text else [])):
-            steps, name = (head, _HEAD) if part is apart.head else (body, _BODY)
             own = made.parse(part.prepared)
             put_on_account(own)
-            tree.body += [*steps.taken(own.body, name), _call(_DONE, 1, nodes.Const(None), 0)]
+            texts.append(head.taken(own.body, _HEAD) if not texts else body.taken(own.body, _BODY))
+        tree = nodes.Template(_one_after_another(texts), lineno=1)
         tree.set_environment(made)
         compiled = made.from_string(tree)
         self._root = compiled.root_render_func
@@ -80,6 +82,15 @@ class Together:
             ACCOUNT.set(again)
             return self._apart.render(variables, again, enter)
         return Head(lines, values), Slotted(*main), Slotted(*own_text[0]) if own_text else None
+
+    @pass_context
+    def _whole(self, context: Context, texts: tuple[tuple[object, ...], ...], number: int) -> None:
+        """Put values into all texts of a letter, each of one step."""
+        account = ACCOUNT.get()
+        head, body = self._steps
+        account.done.append(head.header_alone(account, texts[0]))
+        for step, values in enumerate(texts[1:]):
+            account.done.append(body.body_alone(account, values, step))
 
     def _context(self, variables: dict[str, object]) -> Context:
         """Make a context as Jinja2 does, in a third of the time: names are looked up in one place only."""
@@ -128,6 +139,7 @@ class _Steps:
         self._token = token
         self._steps: list[tuple[str, ...]] = []
         self._usual: dict[tuple[int, int], str] = {}
+        self._whole: dict[int, tuple[str, ...]] = {}
 
     def taken(self, body: Sequence[nodes.Node], name: str) -> list[nodes.Node]:
         """Return statements in which each output is a call of the filter `name`, a method below."""
@@ -161,7 +173,39 @@ class _Steps:
     @pass_context
     def into_header(self, context: Context, values: tuple[object, ...], number: int) -> None:
         """Put values into header lines, as `for_header` prints them."""
-        account = ACCOUNT.get()
+        self._into_header(ACCOUNT.get(), values, number)
+
+    @pass_context
+    def into_body(self, context: Context, values: tuple[object, ...], number: int) -> None:
+        """Put values into a body, as `into_slots` prints them."""
+        self._into_body(ACCOUNT.get(), values, number)
+
+    def header_alone(self, account: Account, values: tuple[object, ...]) -> Text:
+        """Return a header block of one step, complete."""
+        if _TEXT.issuperset(map(type, values)) and "".join(values).isprintable():  # type: ignore[arg-type] # all are texts
+            return self._alone(0), values  # type: ignore[return-value] # as above
+        self._into_header(account, values, 0)
+        return account.closed()
+
+    def body_alone(self, account: Account, values: tuple[object, ...], number: int) -> Text:
+        """Return a body of one step, complete."""
+        if (
+            _TEXT.issuperset(map(type, values))
+            and "" not in values
+            and "\r" not in (together := "".join(values))  # type: ignore[arg-type] # all are texts
+        ):
+            texts = self._alone(number)
+            account.charge(len(texts[0]) + len(together))
+            return texts, values  # type: ignore[return-value] # as above
+        self._into_body(account, values, number)
+        return account.closed()
+
+    def _alone(self, number: int) -> tuple[str, ...]:
+        if (texts := self._whole.get(number)) is None:
+            texts = self._whole[number] = (self._text(number, 0),)
+        return texts
+
+    def _into_header(self, account: Account, values: tuple[object, ...], number: int) -> None:
         start = len(account.slots)
         if _TEXT.issuperset(map(type, values)) and "".join(values).isprintable():  # type: ignore[arg-type] # all are texts
             account.slots += values  # type: ignore[arg-type] # as above
@@ -169,10 +213,7 @@ class _Steps:
             account.slots += [for_header(value)[1:-1] for value in values]
         account.texts.append(self._usual.get((number, start)) or self._text(number, start))
 
-    @pass_context
-    def into_body(self, context: Context, values: tuple[object, ...], number: int) -> None:
-        """Put values into a body, as `into_slots` prints them."""
-        account = ACCOUNT.get()
+    def _into_body(self, account: Account, values: tuple[object, ...], number: int) -> None:
         slots = account.slots
         start = len(slots)
         if (
@@ -209,6 +250,15 @@ class _Steps:
         return "".join(pieces)
 
 
+def _one_after_another(texts: Sequence[list[nodes.Node]]) -> list[nodes.Node]:
+    """Return the statements of a letter; where each text is one step, they are one call."""
+    steps = [text[0] for text in texts if len(text) == 1 and isinstance(text[0], nodes.ExprStmt)]
+    calls = [step.node.node for step in steps if isinstance(step.node, nodes.Filter)]
+    if len(calls) == len(texts):
+        return [_call(_WHOLE, 1, nodes.Tuple(calls, "load"), 0)]
+    return [node for text in texts for node in (*text, _call(_DONE, 1, nodes.Const(None), 0))]
+
+
 def _call(name: str, line: int, value: nodes.Expr, argument: int) -> nodes.ExprStmt:
     call = nodes.Filter(value, name, [nodes.Const(argument)], [], None, None, lineno=line)
     return nodes.ExprStmt(call, lineno=line)
@@ -218,5 +268,4 @@ def _call(name: str, line: int, value: nodes.Expr, argument: int) -> nodes.ExprS
 def _done(context: Context, value: object, number: int) -> None:  # noqa: ARG001 - as above
     """Close one of the letter's texts."""
     account = ACCOUNT.get()
-    account.done.append((tuple(account.texts), tuple(account.slots)))
-    account.texts, account.slots = [], []
+    account.done.append(account.closed())
