@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from merge.cli.options import NoColor, NoInput, Paths, Quiet, Rows, campaign_of, rows_of
 from merge.cli.screen import screen
-from merge.errors import UsageError
+from merge.errors import MergeError, UsageError
+
+if TYPE_CHECKING:
+    from merge.check import Findings
+    from merge.config import Settings
 
 
 def init(
@@ -60,19 +66,39 @@ def check(
     with screen(quiet=quiet, no_color=no_color, paths=paths) as console:
         from merge import screens  # noqa: PLC0415 - keeps --help quick
 
-        campaign = campaign_of(paths)
-        found = campaign.findings()
-        settings = campaign.settings
-        match form:
-            case "text":
+        def tell(found: Findings, settings: Settings | None) -> None:
+            if form == "json":
+                console.data(json.dumps(screens.checked_json(found), ensure_ascii=False, indent=2))
+            elif form == "github":
+                list_name = settings.list_name if settings else ""
+                for line in screens.checked_github(found, partial(_place, settings, paths), list_name):
+                    console.data(line)
+            elif settings:
                 for line in screens.checked(found, settings.list_name, settings.letter_name):
                     console.data(console.placed(line))
-            case "json":
-                console.data(json.dumps(screens.checked_json(found), ensure_ascii=False, indent=2))
-            case "github":
-                for line in screens.checked_github(found):
-                    console.data(line)
+
+        settings = None
+        try:
+            campaign = campaign_of(paths)
+            settings = campaign.settings
+            found = campaign.findings()
+        except MergeError as error:
+            if form != "text":
+                tell(screens.refused(error, settings.list_name if settings else ""), settings)
+            raise
+        tell(found, settings)
         raise typer.Exit(1 if found.errors else 0)
+
+
+def _place(settings: Settings | None, paths: list[Path] | None, file: str) -> str:
+    """Return the path of a file that a problem names, from the current folder on where it lies below."""
+    if settings is None:
+        path = Path(*(paths or ())[:1]) / file
+    else:
+        own = {settings.list_name: settings.list, settings.letter_name: settings.letter}
+        path = own.get(file, settings.folder / file)
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve would follow links
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def preview(

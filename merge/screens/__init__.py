@@ -8,7 +8,7 @@ standing    where a campaign stands
 returned    what came back
 """
 
-from merge.screens.check import checked, checked_github, checked_json
+from merge.screens.check import checked, checked_github, checked_json, refused
 from merge.screens.error import excerpt, failure, findings
 from merge.screens.proposal import pace, plan, would_send
 from merge.screens.returned import question, returned, settled
@@ -25,6 +25,7 @@ __all__ = [
     "pace",
     "plan",
     "question",
+    "refused",
     "rehearsed",
     "returned",
     "rows_in_doubt",

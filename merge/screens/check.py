@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 from merge.check import Findings
-from merge.screens.error import findings
+from merge.errors import ListError, MergeError, Problem
+from merge.screens.error import findings, stands_alone
 from merge.words import count, plain
 
 
@@ -46,20 +49,47 @@ def checked_json(found: Findings) -> dict[str, Any]:
     }
 
 
-def checked_github(found: Findings) -> list[str]:
-    """Return a check's findings as workflow commands, one a problem."""
+def checked_github(found: Findings, place_of: Callable[[str], str] = str, list_name: str = "") -> list[str]:
+    """Return a check's findings as workflow commands, one a problem.
+
+    `place_of` gives the path of a file that a problem names, as seen from where the workflow runs. A row
+    of the list is a line of it, as far as one knows; it is no line of any other file.
+    """
     lines = []
     for problem in found.problems:
-        line = problem.line or problem.row
-        place = f"file={_property(problem.file)}" + (f",line={line}" if line else "")
-        if problem.column:
-            place += f",col={problem.column}"
+        line = problem.line or (problem.row if problem.file == list_name else None)
+        place = [f"file={_property(place_of(problem.file))}"] if problem.file else []
+        if line and problem.file:
+            place.append(f"line={line}")
+            if problem.column:
+                place.append(f"col={problem.column}")
+        place.append(f"title={_property(problem.kind)}")
         words = f"{problem.message}; {problem.hint}" if problem.hint else problem.message
         if problem.row is not None:
             words = f"row {problem.row}: {words}"
         words = plain(words, 500).replace("%", "%25")
-        lines.append(f"::{problem.severity} {place},title={_property(problem.kind)}::{words}")
+        lines.append(f"::{problem.severity} {','.join(place)}::{words}")
     return lines
+
+
+def refused(error: MergeError, list_name: str = "") -> Findings:
+    """Return what a check found that an error has ended: no row, and the error as a problem."""
+    problems = error.problems
+    if not problems or not all(stands_alone(problem, error) for problem in problems):
+        kind = type(error).__name__.removesuffix("Error").lower()
+        file = list_name if isinstance(error, ListError) else ""
+        problems = (Problem("error", kind, error.message, file, hint=error.hint), *problems)
+    counts = Counter((problem.severity, problem.kind) for problem in problems)
+    return Findings(
+        problems,
+        tuple((severity, kind, number) for (severity, kind), number in counts.items()),
+        rows=0,
+        invalid=0,
+        fingerprint="",
+        size=0,
+        first=None,
+        last=None,
+    )
 
 
 def _property(text: str) -> str:

@@ -15,13 +15,13 @@ _VALUE_CELLS = 40
 
 def failure(error: MergeError) -> list[str]:
     """Return the screen of an error: what, where, and what to do."""
-    if error.problems and all(_stands_alone(problem, error) for problem in error.problems):
+    if error.problems and all(stands_alone(problem, error) for problem in error.problems):
         return [line for problem in error.problems for line in excerpt(problem)]
     lines = [f"error: {plain(error.message, 500)}", *findings(error.problems)]
     return lines + [f"  {plain(line, 300)}" for line in error.hint.splitlines()]
 
 
-def _stands_alone(problem: Problem, error: MergeError) -> bool:
+def stands_alone(problem: Problem, error: MergeError) -> bool:
     """Whether a problem says all that its error does, and shows the place."""
     return bool(problem.source) and (problem.row is None or problem.message == error.message)
 
@@ -39,7 +39,7 @@ def excerpt(problem: Problem) -> list[str]:
     if place:
         lines.append(f"  --> {place}")
     if problem.source:
-        number = str(problem.line)
+        number = "" if problem.line is None else str(problem.line)
         edge = " " * len(number)
         lines += [f" {edge} |", f" {number} | {plain(problem.source, 300)}"]
         if problem.column is not None:

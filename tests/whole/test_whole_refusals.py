@@ -327,6 +327,39 @@ def test_check_lists_every_problem_at_once_for_people_and_programs(tmp_path):
     assert run("check", cwd=campaign(tmp_path / "fine")).code == 0
 
 
+def test_a_check_that_an_error_ends_tells_programs_and_forges_of_it_too(tmp_path):
+    folder = campaign(tmp_path / "c", HEADER + '"Ada,ada@x.example,1\n')
+    said = run("check", "--format", "json", cwd=folder)
+    assert said.code == 1
+    [problem] = said.json["problems"]
+    assert (said.json["rows"], said.json["errors"], said.json["fingerprint"]) == (0, 1, "")
+    assert (problem["file"], problem["line"], problem["kind"]) == ("people.csv", 2, "quote")
+    assert "never closed" in said.err
+
+    (folder / "people.csv").write_text("name,town\nAda,Rome\n")
+    said = run("check", "c", "--format", "github", cwd=tmp_path)
+    assert said.code == 1
+    assert said.out.startswith(
+        "::error file=c/people.csv,title=list::no column of people.csv is called email"
+    )
+
+    (folder / "campaign.toml").write_text("list = 3\n")
+    said = run("check", "c", "--format", "github", cwd=tmp_path)
+    assert said.code == 2
+    assert said.out.startswith("::error file=c/campaign.toml,line=1,")
+    assert said.out.count("\n") == 1
+
+
+def test_an_annotation_names_the_file_as_the_workflow_sees_it_and_a_line_of_that_file(tmp_path):
+    letter = LETTER + "\n{{ name }} {{ number }}\n"
+    campaign(tmp_path / "c", HEADER + "Ada,ada@x.example,\nBob,bob at x.example,2\n", letter)
+    lines = run("check", "c", "--format", "github", cwd=tmp_path).out.splitlines()
+    assert any(line.startswith("::error file=c/people.csv,line=3,title=address::row 3: ") for line in lines)
+    assert any(line.startswith("::warning file=c/letter.txt,title=blank::row 2: ") for line in lines)
+    lines = run("check", "../c/people.csv", "letter.txt", "--format", "github", cwd=tmp_path / "c").out
+    assert "::error file=people.csv,line=3," in lines
+
+
 def test_a_letter_is_refused_once_however_many_rows_there_are(tmp_path):
     folder = campaign(
         tmp_path / "c", people(200), LETTER.replace("{{ number }}", "{{ nmber }}"), account=SOMEWHERE
