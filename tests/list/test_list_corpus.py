@@ -68,6 +68,50 @@ TEXT = {
         [],
         TWO,
     ),
+    "delimiter given against the sep line": (
+        b"sep=,\nname;email\nAnn;ann@example.org\nBob;bob@example.org\n",
+        {"delimiter": ";"},
+        [],
+        TWO,
+    ),
+    "a header alone, in which only one delimiter makes an address column": (
+        b"email;Last, first\n",
+        {},
+        [],
+        [],
+    ),
+    "rows that only one delimiter makes alike": (
+        b"who;where;fee\nAnn;ann@example.org;1,50\nBob;bob@example.org;2\n",
+        {},
+        [],
+        rows(
+            ("Ann", "ann@example.org", "1,50"), ("Bob", "bob@example.org", "2"), names=("who", "where", "fee")
+        ),
+    ),
+    "titles down to the twentieth row": (
+        b"Members,\n" + b",\n" * 18 + b"name,email\nAnn,ann@example.org\n",
+        {},
+        ["heading"],
+        rows(ANN, first=21),
+    ),
+    "a title that speaks of mail": (
+        b"Mail list of the club,\nname,work mail\nAnn,ann@example.org\n",
+        {},
+        ["heading"],
+        rows(ANN, names=("name", "work mail"), first=3),
+    ),
+    "a title that holds an address": (
+        b"Questions,to mail_desk@example.org\nname,work mail\nAnn,ann@example.org\n",
+        {},
+        ["heading"],
+        rows(ANN, names=("name", "work mail"), first=3),
+    ),
+    "utf-16 big endian without bom": (
+        "name,email\nAnn,ann@example.org\n".encode("utf-16-be"),
+        {},
+        [],
+        rows(ANN),
+    ),
     "delimiter by name": (b"name\temail\nAnn\tann@example.org\n", {"delimiter": "tab"}, [], rows(ANN)),
     "one column": (
         b"email\nann@example.org\nbob@example.org\n",
@@ -421,6 +465,11 @@ REFUSED = {
         ["is not one ASCII"],
     ),
     "delimiter beyond ascii": ("email¦a\n".encode(), {"delimiter": "¦"}, ["is not one ASCII"]),
+    "two columns that hold addresses under any name": (
+        b"name,here,there\nAnn,ann@example.org,ann@example.net\n",
+        {},
+        ["which column holds the address: here or there?"],
+    ),
     "ambiguous delimiter": (
         b"a,b;c\nx,ann@example.org;z\ny,bob@example.org;w\n",
         {},
