@@ -1,11 +1,13 @@
 """How fast is the session against what else one could pick? Messages a second, in one run; ratios count.
 
-    python bench/smtp.py [--rounds N] [--count N] [--delay MS ...] [--server NAME ...]
+    python bench/smtp.py [--rounds N] [--count N] [--delay MS ...] [--server NAME ...] [--queue FOLDER]
 
 Letters of 10 kB, ready as bytes, go over one connection to a sink on loopback, and to each real server that
 is installed, behind a proxy that delays each direction by half the round trip. smtplib is one reused
 connection; aiosmtplib and smtp-source take part where they are installed. "bare socket" is no contestant: it
-writes ready bytes as at level 2, and looks after nothing. What it gains is what the server leaves to gain.
+writes ready bytes as at level 2, and looks after nothing. What it gains is what the server leaves to gain
+on one line. "two sessions" are two of level 2 at the same time: what they gain beyond one is what the server
+can do that one line cannot ask of it. `--queue` is where servers keep their queues, such as a folder in memory.
 Rounds are interleaved, in an order of their own. Of the rate the median letter counts, of the CPU the best
 round: whatever else the machine and the server do only makes things slower.
 """
@@ -24,9 +26,11 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -182,6 +186,13 @@ def session(
     return took
 
 
+def two_sessions(port: int, letters: list[Delivery]) -> list[float]:
+    """Send half of the letters each, at the same time: a letter comes twice as often as on either line."""
+    with ThreadPoolExecutor(2) as both:
+        halves = both.map(lambda half: session(port, half, 2), (letters[::2], letters[1::2]))
+        return [seconds / 2 for half in halves for seconds in half]
+
+
 def with_smtplib(port: int, letters: list[Delivery]) -> list[float]:
     took = []
     with smtplib.SMTP(LOOPBACK, port) as way:
@@ -276,6 +287,7 @@ def contestants() -> Iterator[tuple[str, Callable[[int, list[Delivery]], list[fl
     yield "bare socket", with_bare_socket
     for level in (0, 1, 2):
         yield f"level {level}", lambda port, letters, level=level: session(port, letters, level)
+    yield "two sessions", two_sessions
     for window in (16, 64):
         yield f"window {window}", lambda port, letters, window=window: session(port, letters, "auto", window)
 
@@ -298,7 +310,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=400)
     parser.add_argument("--delay", type=float, nargs="*", help="round trips in ms; usually 0, 10, 50")
     parser.add_argument("--server", choices=names, nargs="*", default=names)
+    parser.add_argument("--queue", metavar="FOLDER", help="where servers keep their queues, such as /dev/shm")
     wishes = parser.parse_args()
+    tempfile.tempdir = wishes.queue
     for name in wishes.server:
         try:
             run(name, wishes)
@@ -318,7 +332,9 @@ def run(name: str, wishes: argparse.Namespace) -> None:
         child.start()
         direct, *proxies = ports.get(timeout=10)
         where = dict(zip(delays, proxies, strict=True)) | ({0: direct} if 0 in asked else {})
-        print(f"\n{name}, {len(CONTENT)} bytes a letter, {rounds} rounds, {os.cpu_count()} cores")
+        print(
+            f"\n{name}, {len(CONTENT)} bytes a letter, {rounds} rounds, {os.cpu_count()} cores, queue in {tempfile.gettempdir()}"
+        )
         for delay in sorted(where):
             report(delay, where[delay], rounds, count)
         child.terminate()
