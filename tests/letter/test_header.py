@@ -146,6 +146,14 @@ def test_the_check_refuses_header_blocks_that_are_none(block):
         [proof.field(line) for line in proof.headers(block)]
 
 
+@pytest.mark.parametrize(("before", "after"), [(b"a" * 900, b"b\r\n"), (b"a\r", b"\nb\r\n"), (b"a", b"\r\n")])
+def test_the_check_refuses_a_piece_that_a_shared_line_would_lengthen(before, after):
+    shared = proof.proven(b"c" * 900 + b"\r\n")
+    assert proof.lines([b"a\r\n", shared, b"b\r\n"]) == b"a\r\nb\r\n"
+    with pytest.raises(proof.Misread):
+        proof.lines([before, shared, after])
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -13,7 +13,7 @@ from merge.errors import LetterError
 from merge.seal import seal
 from merge.template import read_template
 from merge.template.letter import Apart
-from merge.template.limits import ACCOUNT, Account
+from merge.template.limits import ACCOUNT, LONGEST_TEXT, Account
 from merge.template.together import Together
 
 LETTERS = [
@@ -114,3 +114,12 @@ def test_an_error_on_the_fast_way_has_its_place(desk):
         made.render(recipient({"name": "soon"}, row=9))
     (problem,) = error.value.problems
     assert (problem.line, problem.row) == (4, 9)
+
+
+@pytest.mark.parametrize("body", ["{{ name }}{{ name }}", "{% if name %}{{ name }}{{ name }}{% endif %}"])
+def test_a_letter_that_long_values_make_too_long_is_refused(desk, body):
+    template = read_template(desk.write("letter.txt", f"Subject: x\n\n{body}\n"))
+    assert isinstance(template._texts, Together)
+    template.render(recipient({"name": "a" * (LONGEST_TEXT // 2 - 100)}))
+    with pytest.raises(LetterError, match="grows beyond"):
+        template.render(recipient({"name": "a" * (LONGEST_TEXT // 2 + 1)}))
