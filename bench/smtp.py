@@ -7,8 +7,8 @@ is installed, behind a proxy that delays each direction by half the round trip. 
 connection; aiosmtplib and smtp-source take part where they are installed. "bare socket" is no contestant: it
 writes ready bytes as at level 2, and looks after nothing. What it gains is what the server leaves to gain
 on one line. "two sessions" are two of level 2 at the same time: what they gain beyond one is what the server
-can do that one line cannot ask of it. `--queue` is where servers keep their queues, such as a folder in memory.
-Rounds are interleaved, in an order of their own. Of the rate the median letter counts, of the CPU the best
+can do that one line cannot ask of it. `--queue` is where servers keep their queues, such as a folder in
+memory. Rounds are interleaved, in an order of their own. Of the rate the median letter counts, of the CPU the best
 round: whatever else the machine and the server do only makes things slower.
 """
 
@@ -332,9 +332,8 @@ def run(name: str, wishes: argparse.Namespace) -> None:
         child.start()
         direct, *proxies = ports.get(timeout=10)
         where = dict(zip(delays, proxies, strict=True)) | ({0: direct} if 0 in asked else {})
-        print(
-            f"\n{name}, {len(CONTENT)} bytes a letter, {rounds} rounds, {os.cpu_count()} cores, queue in {tempfile.gettempdir()}"
-        )
+        print(f"\n{name}, {len(CONTENT)} bytes a letter, {rounds} rounds, {os.cpu_count()} cores")
+        print(f"queue, if it keeps one, in {tempfile.gettempdir()}")
         for delay in sorted(where):
             report(delay, where[delay], rounds, count)
         child.terminate()
