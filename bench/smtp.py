@@ -8,8 +8,8 @@ connection; aiosmtplib and smtp-source take part where they are installed. "bare
 writes ready bytes as at level 2, and looks after nothing. What it gains is what the server leaves to gain
 on one line. "two sessions" are two of level 2 at the same time: what they gain beyond one is what the server
 can do that one line cannot ask of it. `--queue` is where servers keep their queues, such as a folder in
-memory. Rounds are interleaved, in an order of their own. Of the rate the median letter counts, of the CPU the best
-round: whatever else the machine and the server do only makes things slower.
+memory. Rounds are interleaved, in an order of their own. Of the rate the median letter counts, of the CPU
+the best round: whatever else the machine and the server do only makes things slower.
 """
 
 from __future__ import annotations
