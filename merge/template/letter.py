@@ -294,7 +294,10 @@ class Choice:
         try:
             self._compiled = self._made.compile_expression(expression, undefined_to_none=False)
         except TemplateSyntaxError as error:
-            raise self._error(f"{error.message}") from error
+            message = f"{error.message}"
+            if "end of template" in message:
+                message = "something is missing at its end"
+            raise self._error(message) from error
 
     def check_columns(self, names: Sequence[str], list_name: str = "the list") -> tuple[Problem, ...]:
         """Name every column that the condition reads and the list does not have."""
@@ -319,6 +322,8 @@ class Choice:
             )
         except Exception as error:
             hint = f"columns in the list: {', '.join(recipient.cells)}"
+            if isinstance(error, TypeError):
+                hint = f"every cell is text; for a number write: column|float\n{hint}"
             raise self._error(_words(error), hint, recipient.row) from error
 
     def _error(self, message: str, hint: str = "", row: int | None = None) -> LetterError:

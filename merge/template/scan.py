@@ -372,7 +372,10 @@ def _words(
     if use.name == UNSUBSCRIBE:
         return f"no column {use.name}, and no [unsubscribe] in campaign.toml to make it", _UNSUBSCRIBE_HINT
     if not use.literal and use.name in clashes:
-        return f'several columns are called {use.name}; write row["..."] with the whole name', hint
+        same = [column for column in columns if short_name(column) == use.name]
+        called = f"{len(same)} columns are called {same[0]}; give each a name of its own"
+        several = f'several columns are called {use.name}; write row["..."] with the whole name'
+        return called if len(set(same)) == 1 else several, hint
     if not use.literal and use.name in RESERVED:
         return f'{use.name} means something else in a letter; write row["{use.name}"] for the column', hint
     if guess := nearest(use.name, [*columns] if use.literal else [*shorts]):

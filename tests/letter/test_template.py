@@ -424,6 +424,32 @@ def test_an_expression_that_is_none_is_an_error(expression):
         choose(expression)
 
 
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        (["Name", "email", "Name"], "2 columns are called Name; give each a name of its own"),
+        (["Name", "email", "name"], 'several columns are called name; write row["..."] with the whole name'),
+    ],
+)
+def test_a_name_that_several_columns_have_says_how_to_tell_them_apart(columns, says):
+    [problem] = choose("name").check_columns(columns)
+    assert problem.message == says
+
+
+def test_a_condition_that_breaks_off_says_so_in_words_of_its_own():
+    with pytest.raises(LetterError) as caught:
+        choose("status ==")
+    assert caught.value.message == "where: something is missing at its end"
+
+
+def test_a_cell_that_is_compared_with_a_number_tells_how_to_make_it_one():
+    with pytest.raises(LetterError) as caught:
+        choose("fee > 10")(recipient({"fee": "20"}))
+    assert "column|float" in caught.value.hint
+    assert "fee" in caught.value.hint.splitlines()[1]
+    assert choose("fee|float > 10")(recipient({"fee": "20"}))
+
+
 def test_a_choice_names_its_unknown_columns():
     choice = choose('statsu == "member" and x')
     problems = choice.check_columns(["email", "status"], "people.csv")

@@ -755,6 +755,22 @@ def test_odd_sheets(tmp_path, sheet, kinds, expected):
     assert read(path) == (kinds, expected)
 
 
+def test_days_are_the_same_in_workbooks_that_count_from_1904(tmp_path):
+    names = ["email", "born", "at", "joined"]
+    day = (dt.date(1990, 3, 1), "d/m/yy")
+    cells = [
+        "ann@example.org",
+        day,
+        (dt.time(9, 5), "h:mm"),
+        (dt.datetime(2025, 3, 4, 14, 30), "m/d/yy h:mm"),  # noqa: DTZ001 - cells have no zone
+    ]
+    for date_1904 in (False, True):
+        path = xlsx(tmp_path / "list.xlsx", [names, cells], date_1904=date_1904)
+        [(_, row, kinds)] = read(path)[1]
+        assert list(row.values()) == ["ann@example.org", "1990-03-01", "09:05", "2025-03-04 14:30"]
+        assert kinds == []
+
+
 def test_errors_are_named_by_cell(tmp_path):
     path = tmp_path / "people.xlsx"
     path.write_bytes(raw_xlsx(SHEETS["errors and formulas"][0]))
