@@ -7,6 +7,7 @@ import re
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from merge.table.archive import MOST_CELLS, Archive
@@ -89,8 +90,10 @@ def around_xlsx(content: bytes, wanted: str, file: str) -> Around:
     seen = scan(archive, found[chosen].part)
 
     def shown(row: int, column: int, value: float) -> str | None:
-        code = seen.code(row, column)
-        return formatted(value, code) if code else None
+        places = seen.formats.get(column)
+        if places is None or row >= len(places) or not places[row]:
+            return None
+        return formatted(value, seen.codes[places[row]])
 
     return Around(
         found[chosen].name,
@@ -314,11 +317,13 @@ def _note_formats(
         places = by_letters.get(letters)
         if places is None:
             places = by_letters[letters] = formats.setdefault(_column(letters), array("H"))
-        row = int(digits) - 1
-        missing = row + 1 - len(places)
-        if missing > 0:
-            places.extend([0] * missing)
-        places[row] = place
+        row, known = int(digits) - 1, len(places)
+        if row < known:
+            places[row] = place
+            continue
+        if row > known:
+            places.extend(repeat(0, row - known))
+        places.append(place)
 
 
 def _hidden(chunk: bytes) -> Iterator[int]:

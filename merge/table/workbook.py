@@ -95,7 +95,7 @@ class Workbook:
 
     def _text(self, row: int, column: int, value: Value) -> str:
         if type(value) is float or type(value) is int:
-            number = int(value) if value == value // 1 else value
+            number = int(value) if type(value) is float and value.is_integer() else value
             text = self._around.shown(row, column, number)
             if text is None:
                 text = plain_number(number)
