@@ -80,6 +80,12 @@ TEXT = {
         [],
         [],
     ),
+    "rows without addresses that only one delimiter makes alike": (
+        b"who;private mail, if any\nAnn;\nBob;\n",
+        {},
+        [],
+        rows(("Ann", ""), ("Bob", ""), names=("who", "private mail, if any")),
+    ),
     "rows that only one delimiter makes alike": (
         b"who;where;fee\nAnn;ann@example.org;1,50\nBob;bob@example.org;2\n",
         {},
@@ -89,10 +95,10 @@ TEXT = {
         ),
     ),
     "titles down to the twentieth row": (
-        b"Members,\n" + b",\n" * 18 + b"name,email\nAnn,ann@example.org\n",
+        b"Members,\n" + b",\n" * 18 + b"name,email\nBob,\nAnn,ann@example.org\n",
         {},
         ["heading"],
-        rows(ANN, first=21),
+        rows(("Bob", ""), ANN, first=21),
     ),
     "a title that speaks of mail": (
         b"Mail list of the club,\nname,work mail\nAnn,ann@example.org\n",

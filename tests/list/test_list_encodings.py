@@ -79,6 +79,7 @@ def test_a_mark_of_utf8_is_no_text_also_where_the_campaign_says_utf8(tmp_path):
     path.write_bytes(codecs.BOM_UTF8 + "sep=|\nname|email\nZoë, Bo|zoe@example.org\n".encode())
     table = read_table(path, ListOptions(encoding="UTF-8"))
     assert table.columns.names == ("name", "email")
+    assert table.problems == ()
     assert [row.cells["name"] for row in table] == ["Zoë, Bo"]
 
 
