@@ -17,7 +17,6 @@ _READ_CLOSELY = 1 << 12
 _LONGEST_LINE = 1 << 20
 
 _NEVER_BESIDE = "\N{SINGLE LOW-9 QUOTATION MARK}\N{DOUBLE LOW-9 QUOTATION MARK}†‡"
-_CAPITAL_WITHIN = re.compile("[A-Z][À-ÖØ-ÞŒŠŽŸ](?=[a-z])")
 
 _HINT = 'say encoding = "..." in campaign.toml, or save the list as "CSV UTF-8"'
 
@@ -146,7 +145,7 @@ def _likeliest(sample: bytes) -> str:
             except (LookupError, UnicodeDecodeError):
                 continue
             odd = _oddities(text)
-            if text.count("\n") == lines.count(b"\n") and odd < fewest:
+            if odd < fewest:
                 best, fewest = encoding, odd
     return best
 
@@ -162,7 +161,7 @@ def _oddities(text: str) -> int:
             odd += (len(scripts) > 1 and "LATIN" in scripts) or (before.islower() and after.isupper())
         elif before.isalpha() or after.isalpha():
             odd += _is_misplaced(after if before.isalpha() else before)
-    return odd + len(_CAPITAL_WITHIN.findall(text))
+    return odd
 
 
 def _in_a_word(character: str) -> bool:
