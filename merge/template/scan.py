@@ -358,11 +358,7 @@ def _answered(use: Use, shorts: Iterable[str], columns: Sequence[str]) -> bool:
 
 
 def _words(
-    use: Use,
-    shorts: Iterable[str],
-    clashes: Iterable[str],
-    columns: Sequence[str],
-    list_name: str,
+    use: Use, shorts: Iterable[str], clashes: Iterable[str], columns: Sequence[str], list_name: str
 ) -> tuple[str, str]:
     hint = f"columns in {list_name}: {', '.join(columns)}"
     if use.minus:
