@@ -91,9 +91,9 @@ def of_account(way: AccountSettings, sending: Sending | None) -> Iterator[Findin
             f"Give the account oauth = {{client_id = ...}}: docs/accounts/{known.page}.md",
         )  # fmt: skip
     if way.security == "none" and not is_loopback(way.host):
-        what = "login and letters go" if way.user else "the letters go"
+        login = ", and no password or token is sent that way" if way.user else ""
         yield Finding(
-            "warning", "tls", f"{what} over the network unencrypted (security is none)",
+            "warning", "tls", f"the letters go over the network unencrypted (security is none){login}",
             'security = "starttls" or "tls"; ask whoever runs the server',
         )  # fmt: skip
 

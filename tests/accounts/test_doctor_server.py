@@ -416,10 +416,11 @@ def test_limits_are_held_against_the_list():
     assert any("support.google.com/mail/answer/22839, read 23 Nov 2026" in words for words in told)
 
 
-def test_a_password_in_the_clear_is_a_warning():
-    way = replace(account(25, user="ada"), host="mail.ada.example")
+@pytest.mark.parametrize(("user", "end"), [("ada", ", and no password or token is sent that way"), ("", "")])
+def test_a_way_in_the_clear_is_a_warning(user, end):
+    way = replace(account(25, user=user), host="mail.ada.example")
     (warning,) = [finding for finding in fit.of_account(way, None) if finding.grade == "warning"]
-    assert "login and letters go over the network unencrypted" in warning.message
+    assert warning.message == f"the letters go over the network unencrypted (security is none){end}"
 
 
 @pytest.mark.parametrize(
