@@ -60,6 +60,7 @@ function listen() {
 async function follow(fresh) {
   const before = state;
   state = fresh;
+  if (!state.finished) document.body.dataset.finished = "no";
   showState();
   if (state.list_version !== versions.rows && state.total !== undefined) {
     versions.rows = state.list_version;

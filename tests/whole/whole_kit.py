@@ -73,6 +73,11 @@ def environment(home: Path, extra: Mapping[str, str] = {}) -> dict[str, str]:
     }
 
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that has the suite run in the background makes it, and all that it starts, ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def begin(*words: str | Path, cwd: Path, env: Mapping[str, str] = {}) -> subprocess.Popen[str]:
     """Start the command, with nobody at the keyboard."""
     return subprocess.Popen(
