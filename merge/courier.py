@@ -339,8 +339,12 @@ class _Trip:
         if outcome.state is State.SKIPPED:
             self.journal.skip(outcome.key, outcome.reply)
             return _Home(outcome)
-        attempts = self.flying[outcome.key].delivery.attempts + 1
+        delivery = self.flying[outcome.key].delivery
+        attempts = delivery.attempts + 1
         due, reason = None, ""
+        if outcome.recipient not in {"", delivery.envelope.recipients[0]}:
+            # The row is shown with its To: nobody is to look for the fault there.
+            outcome = replace(outcome, reply=f"{outcome.recipient}: {outcome.reply}")
         if outcome.state is State.DEFERRED:
             now = self.clock.now()
             standing = self.journal.standing(outcome.key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from merge.carrier import Memory
 from merge.clock import TestClock
 from merge.errors import CarrierError, JournalError, LetterError
 from merge.folders import Folder
-from merge.model import Delivery, State
+from merge.model import Delivery, Envelope, State
 from merge.pace import DAY, Pace
 from merge.retry import Retry
 
@@ -394,3 +395,23 @@ def test_a_carrier_without_room_is_waited_for_and_not_asked_without_end(five: Se
     five.run()
     assert five.line.times == pytest.approx([0, 60, 120, 180, 240], abs=0.5)
     assert len(five.line.patience) < 5 * 60 / 0.25 + 50
+
+
+@pytest.mark.parametrize(
+    ("refused", "reply"),
+    [("desk@ada.example", "desk@ada.example: as told"), ("k0@x.example", "as told"), ("", "as told")],
+)
+def test_who_else_was_refused_is_named_in_the_reply(tmp_path: Path, refused: str, reply: str) -> None:
+    sending = Sending(tmp_path / "journal.db", 1)
+    copied = (
+        replace(delivery, envelope=Envelope("news@ada.example", ("k0@x.example", "desk@ada.example")))
+        for delivery in sending.deliveries()
+    )
+    line = sending.line
+    line.answer = lambda _: (F, "RCPT TO")
+    collect = line.collect
+    line.collect = lambda patience: [replace(found, recipient=refused) for found in collect(patience)]  # type: ignore[method-assign] # who was refused is said on top
+    sending.run(deliveries=copied)
+    (record,) = sending.journal.records()
+    assert (record.state, record.reply) == (F, reply)
+    sending.journal.close()
