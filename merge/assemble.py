@@ -83,6 +83,7 @@ def parts(settings: Settings, people: object = None) -> Parts:
             template,
             folder=settings.folder,
             sender=settings.sender,
+            inline_css=settings.inline_css,
             unsubscribe=settings.unsubscribe.targets if settings.unsubscribe else (),
             own=(settings.list, settings.letter, settings.folder / settings.results),
         )

@@ -73,6 +73,7 @@ class Settings:
     group_by: str = ""
     duplicates: Literal["skip", "error"] = "skip"
     files: Path | None = None
+    inline_css: bool = True
     results: str = "results.csv"
     pace: PaceSettings | None = None
     retry: RetrySettings = field(default_factory=RetrySettings)
@@ -105,6 +106,7 @@ _CAMPAIGN_KEYS: dict[str, Kinds] = {
     "group_by": (str,),
     "duplicates": (str,),
     "files": (str,),
+    "inline_css": (bool,),
     "results": (str,),
     "stop_when_failed": (str,),
     "not_twice_within": (str,),
@@ -248,6 +250,7 @@ def _from_table(folder: Path, table: dict[str, Any], check: TomlFile, *, needs_l
         group_by=table.get("group_by", ""),
         duplicates=table.get("duplicates", "skip"),
         files=folder.resolve() / Path(table["files"]).expanduser() if "files" in table else None,
+        inline_css=table.get("inline_css", True),
         results=table.get("results", "results.csv"),
         not_twice_within=_rest(table["not_twice_within"], check) if "not_twice_within" in table else 0.0,
         stop_when_failed=_share(table["stop_when_failed"], check) if "stop_when_failed" in table else None,
