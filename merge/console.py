@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import re
+import select
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ from merge.words import moment
 _RED, _YELLOW, _PLAIN = "\x1b[1;31m", "\x1b[1;33m", "\x1b[0m"
 _PLAIN_SECONDS = 30.0
 _LINE_SECONDS = 1.0
+_LOOK_UP_SECONDS = 0.2
 _ASKED_ONE_BY_ONE = 10
 _COMMAND = re.compile(
     r"\bmergepost (?:(?:check|preview|send|status|bounces|doctor)\b(?! [^-\s]*[./])|test ADDRESS\b)"
@@ -95,6 +97,7 @@ class Console:
         with _ctrl_c_at_once():
             sys.stderr.write(words)
             sys.stderr.flush()
+            _wait_for_line(sys.stdin)
             return sys.stdin.readline().strip()
 
     def agrees(self, words: str) -> bool:
@@ -118,6 +121,18 @@ def _has_width(stream: TextIO) -> bool:
         return stream.isatty() and os.get_terminal_size(stream.fileno()).columns > 0
     except OSError:
         return False
+
+
+def _wait_for_line(stream: TextIO) -> None:
+    """Wait until a line can be read, looking up now and then.
+
+    A Ctrl-C ends a read that blocks only if it comes neither an instant before it nor to another thread.
+    """
+    try:
+        while not select.select([stream], [], [], _LOOK_UP_SECONDS)[0]:
+            continue
+    except (OSError, ValueError):  # where a console is nothing to wait on: the read itself waits
+        return
 
 
 @contextmanager

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import termios
+import threading
 import time
 import types
 
 import pytest
 from whole_kit import BREAKS_OFF, COMMAND, PASSWORD, campaign, environment, people, serving, states
+
+from merge.clock import WallClock
+from merge.console import Console
 
 ATTACH = """
 import os, sys
@@ -206,3 +212,37 @@ def test_after_the_first_few_the_person_is_asked_again(tmp_path):
             terminal.type("yes\n")
             assert terminal.end() == 0
         assert states(folder) == {"sent": 5}
+
+
+def test_ctrl_c_is_heard_at_a_question_whichever_thread_the_system_tells_of_it(monkeypatch):
+    """A read that blocks ends early only in the thread that the signal came to."""
+    here, there = pty.openpty()
+    asked, over, too_late = threading.Event(), threading.Event(), threading.Event()
+
+    def interrupt():
+        asked.wait(10)
+        time.sleep(0.3)  # by now the main thread reads
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        if not over.wait(5):
+            too_late.set()
+            os.write(here, b"\n")
+
+    class Screen(io.StringIO):
+        def flush(self):
+            asked.set()
+
+    other = threading.Thread(target=interrupt)
+    with os.fdopen(there, encoding="utf-8") as keyboard:
+        monkeypatch.setattr(sys, "stdin", keyboard)
+        monkeypatch.setattr(sys, "stderr", Screen())
+        console = Console(WallClock())
+        other.start()
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                console.question("Go on? ")
+        finally:
+            over.set()
+            other.join(10)
+            os.close(here)
+    assert not other.is_alive()
+    assert not too_late.is_set()
