@@ -101,7 +101,7 @@ def _marks(problems: Sequence[Problem]) -> str:
 def _row_line(problem: Problem) -> str:
     value = plain(problem.value, 80) or ("(empty)" if problem.kind == "address" else "")
     words = plain(problem.message, 300)
-    if problem.field:
+    if problem.field and not problem.message.startswith(problem.field):
         words = f"{plain(problem.field, 40)}: {words}"
     hint = "; ".join(plain(line, 200) for line in problem.hint.splitlines())
     if value and value in words:

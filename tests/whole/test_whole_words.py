@@ -122,6 +122,17 @@ def test_rows_are_grouped_by_kind_ten_of_each_and_the_rest_counted():
     assert lines[-1] == "  mend it"
 
 
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("Name is empty", "      3 | Name is empty"),
+        ("a line break was dropped", "      3 | Name: a line break was dropped"),
+    ],
+)
+def test_the_field_of_a_finding_is_named_once(message, shown):
+    assert findings([Problem("warning", "blank", message, row=3, field="Name")])[-1] == shown
+
+
 @given(ANYTHING, ANYTHING, ANYTHING)
 def test_no_finding_can_command_a_terminal(message, value, source):
     problem = Problem("error", "kind", message, value, 1, 1, 3, 7, value, value, message, source)
