@@ -13,8 +13,9 @@ from merge.model import Recipient
 class Grouped:
     """A list whose rows with the same value in a column make one letter: that of the first chosen of them.
 
-    Where none is `chosen`, it is that of the first. The other rows say whose letter they are in. All rows are
-    held in memory: grouping needs to see the last row before the first letter can be made.
+    Where none is `chosen`, it is that of the first. The other rows say whose letter they are in. What is
+    wrong with any row of a letter is wrong with the letter. All rows are held in memory: grouping needs to
+    see the last row before the first letter can be made.
     """
 
     def __init__(
@@ -60,4 +61,9 @@ class Grouped:
 
 
 def _with_all(one: Recipient, members: Sequence[Recipient]) -> Recipient:
-    return replace(one, group=(one.cells, *(member.cells for member in members if member is not one)))
+    others = [member for member in members if member is not one]
+    return replace(
+        one,
+        group=(one.cells, *(member.cells for member in others)),
+        problems=one.problems + tuple(problem for member in others for problem in member.problems),
+    )

@@ -72,3 +72,15 @@ def test_rows_may_come_from_a_program(campaign, people):
     made = campaign(letter="{{ name }}: {{ item }}", people=people)
     assert texts(made) == {"eve@example.com": "Eve: 7"}
     assert made.send(sandbox=True).states[State.SENT] == 1
+
+
+def test_what_is_wrong_with_one_row_is_wrong_with_the_letter_it_is_in(campaign, tmp_path):
+    made = campaign('group_by = "email"')
+    with (tmp_path / "people.csv").open("a") as people:
+        people.write("ann@example.com,Lee,Ann,cap\nbob@example.com,Bob\n")
+    long, short = made.check()
+    assert (long.severity, long.kind, long.row) == ("error", "cells", 5)
+    assert (short.severity, short.kind, short.row) == ("warning", "cells", 6)
+    assert texts(made) == {"bob@example.com": "Bob gets ink/ink /"}
+    summary = made.send(sandbox=True, skip_invalid=True)
+    assert (summary.states[State.INVALID], summary.states[State.SENT]) == (1, 1)

@@ -134,3 +134,14 @@ def test_the_fingerprint_of_a_plan_is_that_of_the_same_choice(written) -> None:
     assert campaign.send(expect=before, limit=0, confirm=0).exit_code == 3
     campaign.send(expect=before, confirm=1)
     assert campaign.send(expect=before, confirm=0).exit_code == 0
+
+
+@pytest.mark.parametrize("setting", ["where = \"group == 'right'\"", '[columns]\nconsent = "cc"'])
+def test_a_row_whose_cells_cannot_be_told_apart_is_an_error_and_not_left_out(written, setting) -> None:
+    people = "email,name,group,cc\nada@x.example,Ada,right,cc@x.example\nbob@x.example,Lee,Bob,,yes\n"
+    campaign = written(setting, people, letter="Hi {{ name }}")
+    [problem] = campaign.check()
+    assert (problem.severity, problem.kind, problem.row) == ("error", "cells", 3)
+    assert [message["To"] for message in campaign.messages()] == ["ada@x.example"]
+    with pytest.raises(ContentError):
+        campaign.send(confirm=1)
