@@ -50,7 +50,7 @@ class Around:
             message = f"{letters(column)}{row + 1} shows {error}; it is taken as empty"
             problem = Problem("warning", "formula", message, file=file, row=row + 1, value=error)
             found.setdefault(row, []).append(Note(problem, column))
-        for row, column in self.without_value:
+        for row, column in sorted(self.without_value):
             message = (
                 f"{letters(column)}{row + 1} is a formula whose value was never saved; it is taken as empty"
             )

@@ -53,6 +53,7 @@ def around_ods(content: bytes, wanted: str, file: str) -> Around:
         sheet.hidden,
         sheet.merged,
         sheet.errors,
+        sheet.without_value,
         texts=sheet.texts,
     )
 
@@ -93,6 +94,7 @@ class _Sheet:
         self.numbers: dict[tuple[int, int], str] = {}
         self.errors: dict[tuple[int, int], str] = {}
         self.texts: dict[tuple[int, int], str] = {}
+        self.without_value: set[tuple[int, int]] = set()
         self.merged: list[str] = []
         self.hidden: list[int] = []
         self._archive = archive
@@ -164,7 +166,8 @@ class _Sheet:
     def _end_cell(self, attributes: dict[str, str], text: str) -> None:
         repeated = _repeats(attributes, "columns")
         first, self._column = self._column, self._column + repeated
-        if not text and _OFFICE + "value-type" not in attributes:
+        unsaved = _TABLE + "formula" in attributes and not self._paragraphs
+        if not text and _OFFICE + "value-type" not in attributes and not unsaved:
             return
         self._row_filled = True
         self._width = max(self._width, self._column)
@@ -174,7 +177,14 @@ class _Sheet:
         ):
             self.merged.append(f"{letters(first)}{self._row + 1}")
         kept = None
-        if _is_error(attributes, text):
+        cells = (
+            (row, column)
+            for row in range(self._row, self._row + self._height)
+            for column in range(first, self._column)
+        )
+        if unsaved and _OFFICE + "value-type" not in attributes:
+            self.without_value.update(cells)
+        elif _is_error(attributes, text):
             kept = self.errors
         elif attributes.get(_OFFICE + "value-type") in _NUMBERS and text and not _TOO_LONG.fullmatch(text):
             kept, text = self.numbers, text.strip()
@@ -184,8 +194,7 @@ class _Sheet:
             seconds = int(match[2]) * 3600 + int(match[3]) * 60 + float(match[4].replace(",", "."))
             kept, text = self.texts, moment(dt.timedelta(seconds=-seconds if match[1] else seconds))
         if kept is not None and text != attributes.get(_OFFICE + "value"):
-            for row in range(self._row, self._row + self._height):
-                kept.update(((row, column), text) for column in range(first, self._column))
+            kept.update((cell, text) for cell in cells)
 
 
 def _is_error(attributes: dict[str, str], text: str) -> bool:

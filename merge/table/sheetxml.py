@@ -42,8 +42,10 @@ _ERROR = re.compile(
 )
 _NO_VALUE = re.compile(
     rb"<(?:\w+:)?c\s([^>]*[^/>])>\s*<(?:\w+:)?f\b(?:[^>]*/>|[^>]*>[^<]*</(?:\w+:)?f>)\s*"
-    rb"(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</(?:\w+:)?v>)?\s*</(?:\w+:)?c>"
+    rb"(?P<value><(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</(?:\w+:)?v>)?\s*</(?:\w+:)?c>"
 )
+_TEXT_RESULT = re.compile(rb"\bt\s*=\s*[\"']str[\"']")
+"""Of a formula whose value is a text; an empty one was saved then, too: =IF(A2="","",A2)."""
 
 
 _ONE_LETTER = 26
@@ -148,7 +150,9 @@ def scan(archive: Archive, part: str, *, exact: bool = False) -> Scan:
                     result.errors[place] = match[2].decode("utf-8", "replace")
         if prefixed or tags.count(b"f"):
             result.without_value.update(
-                place for match in _NO_VALUE.finditer(chunk) if (place := _place(match[1]))
+                place
+                for match in _NO_VALUE.finditer(chunk)
+                if not (match["value"] and _TEXT_RESULT.search(match[1])) and (place := _place(match[1]))
             )
         if b"mergeCell" in chunk:
             result.merged += [match.decode() for match in _MERGED.findall(chunk)]

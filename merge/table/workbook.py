@@ -7,7 +7,7 @@ import gc
 import hashlib
 import io
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, cast
@@ -48,6 +48,7 @@ class Workbook:
         self._notes: dict[int, list[Note]] = {}
         with _uncollected():
             columns = _columns(content, self._around.sheet, file)
+            _extend(columns, self._around.without_value)
             samples = [values[: SEARCHED_ROWS + SAMPLED_ROWS] for values in columns]
             self._columns = [self._texts(column, values) for column, values in enumerate(columns)]
         rows = len(columns[0]) if columns else 0
@@ -130,6 +131,17 @@ def _uncollected() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def _extend(columns: list[list[Value]], cells: Collection[tuple[int, int]]) -> None:
+    """Make room for cells that have no value, and so may lie where the reader of values sees no cells."""
+    if not cells:
+        return
+    height = max(max(row for row, _ in cells) + 1, *map(len, columns), 0)
+    width = max(column for _, column in cells) + 1
+    columns.extend([] for _ in range(width - len(columns)))
+    for values in columns:
+        values.extend([""] * (height - len(values)))
 
 
 def _columns(content: bytes, sheet: str, file: str) -> list[list[Value]]:

@@ -788,6 +788,47 @@ def test_errors_are_named_by_cell(tmp_path):
     assert {(problem.severity, problem.row) for problem in row.problems} == {("warning", 2)}
 
 
+def test_a_formula_whose_saved_value_is_an_empty_text_is_no_formula_without_one(tmp_path):
+    path = tmp_path / "people.xlsx"
+    for value in ("<v></v>", "<v/>"):
+        cells = f'<c r="B2" s="0" t="str"><f>IF(A2="",A2,"")</f>{value}</c><c r="C2" t="str"><f>A2</f></c>'
+        head = inline("A1", "email") + inline("B1", "x") + inline("C1", "y")
+        row = inline("A2", "ann@example.org")
+        path.write_bytes(raw_xlsx(worksheet(f'<row r="1">{head}</row><row r="2">{row}{cells}</row>')))
+        [problem] = next(iter(read_table(path))).problems
+        assert problem.field == "y"
+
+
+UNSAVED = "is a formula whose value was never saved; it is taken as empty"
+
+
+def test_formulas_without_a_value_are_told_wherever_they_stand(tmp_path):
+    far = "".join(f'<c r="{place}"><f>1+1</f><v></v></c>' for place in ("A3", "B3"))
+    sheet = worksheet(
+        f'<row r="1">{inline("A1", "email")}{inline("B1", "name")}</row>'
+        f'<row r="2">{inline("A2", "ann@example.org")}{inline("B2", "Ann")}<c r="D2"><f>1</f></c></row>'
+        f'<row r="3">{far}</row>'
+    )
+    tables = (
+        '<table:table table:name="List"><table:table-row>'
+        + "".join(
+            f'<table:table-cell office:value-type="string"><text:p>{text}</text:p></table:table-cell>'
+            for text in ("email", "name")
+        )
+        + '</table:table-row><table:table-row><table:table-cell office:value-type="string">'
+        "<text:p>ann@example.org</text:p></table:table-cell>"
+        '<table:table-cell table:formula="of:=&quot;&quot;"><text:p/></table:table-cell><table:table-cell/>'
+        '<table:table-cell table:formula="of:=1"/></table:table-row>'
+        '<table:table-row><table:table-cell table:formula="of:=1"/><table:table-cell table:formula="of:=2"/>'
+        "</table:table-row></table:table>"
+    )
+    for name, content in (("people.xlsx", raw_xlsx(sheet)), ("people.ods", raw_ods(tables))):
+        path = tmp_path / name
+        path.write_bytes(content)
+        found = [(row.row, [problem.message for problem in row.problems]) for row in read_table(path)]
+        assert found == [(2, [f"D2 {UNSAVED}"]), (3, [f"A3 {UNSAVED}", f"B3 {UNSAVED}"])]
+
+
 def test_sheets_hidden_rows_and_merged_cells_are_told(tmp_path):
     path = tmp_path / "people.xlsx"
     book = xlsxwriter.Workbook(str(path))
