@@ -139,6 +139,7 @@ def check(  # noqa: C901, PLR0913 - a branch for each thing that may become of a
         if reason := _set_aside(recipient):
             to = recipient.address
             found.skip(reason)
+            found.add(() if recipient.joined else recipient.problems)
             register.add(Listed(recipient.row, to, to, state=State.SKIPPED, reason=reason, duplicate=True))
             continue
         who = identities.of(recipient)

@@ -157,3 +157,11 @@ def test_the_fingerprint_stands_for_these_letters_to_these_people(one, other):
     first, _ = look(rows(*(f"p{n}@x.example" for n in one)))
     second, _ = look(rows(*(f"p{n}@x.example" for n in other)))
     assert (first.fingerprint == second.fingerprint) == (one == other)
+
+
+def test_what_is_remarked_on_an_empty_row_is_told():
+    remark = Problem("warning", "formula", "A3 shows #N/A; it is taken as empty", row=3)
+    empty = Recipient(3, {"email": ""}, "", problems=(remark,))
+    found, register = look([*rows("a@x.example"), empty])
+    assert found.problems == (remark,)
+    assert register.rows[3][2:] == (State.SKIPPED, "empty row")
