@@ -93,9 +93,7 @@ class Parts:
     def left_out(self, recipient: Recipient) -> str:
         """Say why the campaign leaves a row out; empty where it does not. Raises LetterError."""
         if any(problem.severity == "error" and problem.kind == "cells" for problem in recipient.problems):
-            return (
-                ""  # which cell is which can't be told: the row is an error, whatever its cells seem to say
-            )
+            return ""  # which cell is which can't be told, so no cell may choose
         if self.condition is not None and not self.condition(recipient):
             return "not chosen by where"
         if self.consent and not consents(recipient.cells[self.consent]):
