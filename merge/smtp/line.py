@@ -6,6 +6,7 @@ of it. Whatever ends the line raises `Over`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -93,7 +94,8 @@ class Line:
         """Keep what the server offers, in place of what it offered before."""
         size = extensions.get("SIZE", "").partition(" ")[0]
         self.extensions = extensions
-        self.size_limit = int(size) if size.isascii() and size.isdecimal() else 0
+        # RFC 1870, 3 allows 20 digits. More say nothing, and Python refuses to read more than 4300.
+        self.size_limit = int(size) if re.fullmatch("[0-9]{1,20}", size) else 0
         self._choose()
 
     def fall(self, level: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from conduct import PIPES, good, take_all
+from conduct import PIPES, good, letters, take_all
 from peers import Peer, Server, Told
 from script import delivery
 from sending import QUICK, account, send
@@ -42,6 +42,12 @@ def test_names_that_are_no_greeting_are_refused():
         Session(account(25, ehlo_name="ada.example\r\nMAIL FROM:<x@y>"), clock=Told())
     with pytest.raises(ConfigError, match="certificates"):
         Session(account(25, ca_file="/nonexistent/ca.pem"), clock=Told())
+
+
+@pytest.mark.parametrize("size", ["9" * 21, "9" * 5000, "-1", "many", "\u0663", ""])
+def test_a_size_that_is_none_is_no_limit(size):
+    with Server(good(f"SIZE {size}")) as server:
+        assert send(letters(1), account(server)).states == {1: "sent"}
 
 
 def test_smtputf8_and_8bit_only_where_offered():
