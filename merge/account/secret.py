@@ -56,8 +56,9 @@ def secret_reference(reference: object, key: str, check: TomlFile) -> SecretRefe
 class Password:
     """A password that is looked up when it is needed, and never shown.
 
-    Calling it returns the text and may ask the person. Raises ConfigError when it cannot be found. `anew`:
-    nothing that is kept for an account without a reference counts, the person is asked.
+    Calling it returns the text and may ask the person. Raises ConfigError when it cannot be found, or is no
+    text that could be sent. `anew`: nothing that is kept for an account without a reference counts, the
+    person is asked.
     """
 
     __slots__ = ("_anew", "_ask", "_host", "_reference", "_source", "_text", "_user")
@@ -79,7 +80,13 @@ class Password:
     def __call__(self) -> str:
         """Return the password, looked up once."""
         if self._text is None:
-            self._text = self._find()
+            text = self._find()
+            if any("\ud800" <= char <= "\udfff" for char in text):
+                raise ConfigError(
+                    f"the password from {self.described()} is not text in UTF-8",
+                    hint="what holds it was perhaps written with another encoding",
+                )
+            self._text = text
         return self._text
 
     def __repr__(self) -> str:
@@ -219,7 +226,7 @@ def _from_command(command: str) -> str:
         raise ConfigError(
             f"password_command does not work: {type(error).__name__}", hint="run it by hand"
         ) from None
-    lines = done.stdout.decode("utf-8", "replace").splitlines()
+    lines = done.stdout.decode("utf-8", "surrogateescape").splitlines()
     if done.returncode or not lines or not lines[0]:
         raise ConfigError(
             f"password_command gave no password (it ended with {done.returncode})",

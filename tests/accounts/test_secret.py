@@ -6,6 +6,7 @@ import base64
 import copy
 import os
 import pickle
+import shlex
 import subprocess
 import sys
 from contextlib import suppress
@@ -102,6 +103,20 @@ def test_an_empty_variable_is_none(monkeypatch, text):
     monkeypatch.setenv("MAIL_PASSWORD", text)
     with pytest.raises(ConfigError, match="MAIL_PASSWORD, which is not set"):
         password("env", "MAIL_PASSWORD")()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere the environment is text")
+def test_a_password_in_another_encoding_is_told_and_never_guessed_at(monkeypatch):
+    monkeypatch.setitem(os.environb, b"MAIL_PASSWORD", PLANTED.encode("latin-1"))
+    written = f"sys.stdout.buffer.write({PLANTED.encode('latin-1')!r})"
+    command = shlex.join((sys.executable, "-c", f"import sys; {written}"))
+    for secret, place in (
+        (password("env", "MAIL_PASSWORD"), "the environment variable MAIL_PASSWORD"),
+        (password("command", command), "password_command"),
+    ):
+        with pytest.raises(ConfigError, match=f"the password from {place} is not text in UTF-8") as refused:
+            secret()
+        assert "Plant" not in str(refused.value) + refused.value.hint
 
 
 def test_a_file_and_a_home(home):
