@@ -142,7 +142,7 @@ def look_through(
     ContentError.
     """
     parts.suppression.refresh()
-    return check(
+    found = check(
         parts.rows,
         examine=parts.examine,
         register=register,
@@ -153,6 +153,15 @@ def look_through(
         withheld=lambda key, letter: parts.withheld(letter.recipients) or withheld(key, letter.to),
         told=told,
     )
+    return replace(found, problems=tuple(_with_line(problem, parts) for problem in found.problems))
+
+
+def _with_line(problem: Problem, parts: Parts) -> Problem:
+    """Add the line of the list that a remark on one of its rows is about, where it has lines."""
+    if problem.row is None or problem.line is not None or problem.file != parts.list_name:
+        return problem
+    line = parts.table.line_of(problem.row)
+    return problem if line is None else replace(problem, line=line)
 
 
 def letters(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -37,6 +39,7 @@ class Table:
         head = grid.head(SEARCHED_ROWS + SAMPLED_ROWS)
         self._grid = grid
         self._file = file
+        self._lines: _Lines | None = None
         self._heading = find_heading(head, options, file)
         self._places = dict(zip(self._heading.names, self._heading.places, strict=True))
         self.columns: Columns = self._heading.columns
@@ -50,9 +53,18 @@ class Table:
         """
         return chain.from_iterable(self._portions())
 
+    def line_of(self, row: int) -> int | None:
+        """Return the line of a text file on which a row begins, as of when all rows were last read.
+
+        None for a row of a workbook, of a DataFrame or of mappings, and while the rows were never read.
+        """
+        return self._lines.of(row) if self._lines else None
+
     def _portions(self) -> Iterator[Iterable[Recipient]]:
         blank: list[Recipient] = []
+        lines = _Lines()
         for block in self._grid.blocks(self._heading.index + 1, self._heading.width):
+            lines.note(block)
             size = len(block.columns[0])
             filled = self._filled(block, size)
             if filled:
@@ -60,6 +72,7 @@ class Table:
                 blank = []
                 yield self._recipients(block, 0, filled)
             blank += self._recipients(block, filled, size)
+        self._lines = lines
 
     @property
     def content_hash(self) -> str:
@@ -159,6 +172,34 @@ class Table:
                 yield remark("warning", "formula", message, hint="save the list as .xlsx there")
             elif "" != cell.strip() != cell:
                 yield remark("warning", "blanks", f"{name} has blanks at its edge")
+
+
+class _Lines:
+    """Where the rows of a text file begin: how many lines they are behind, from which row on."""
+
+    def __init__(self) -> None:
+        self._rows = array("q")
+        self._behind = array("q")
+
+    def note(self, block: Block) -> None:
+        """Take in the next rows."""
+        if block.line is None:
+            return
+        behind = block.line - block.number
+        if not self._rows or self._behind[-1] != behind:
+            self._add(block.number, behind)
+        for place, height in sorted(block.tall.items()):
+            behind += height - 1
+            self._add(block.number + place + 1, behind)
+
+    def of(self, row: int) -> int | None:
+        """Return the line of a row, None where there are none."""
+        place = bisect_right(self._rows, row)
+        return row + self._behind[place - 1] if place else None
+
+    def _add(self, row: int, behind: int) -> None:
+        self._rows.append(row)
+        self._behind.append(behind)
 
 
 def _spotted(column: list[str]) -> list[int]:

@@ -788,6 +788,21 @@ def test_errors_are_named_by_cell(tmp_path):
     assert {(problem.severity, problem.row) for problem in row.problems} == {("warning", 2)}
 
 
+@pytest.mark.parametrize("before", ["", "sep=,\n", "Members\n\n"])
+def test_each_row_knows_its_line(tmp_path, before):
+    path = tmp_path / "people.csv"
+    tall = {7, 21_000, 21_001}
+    texts = [f'"a{number}\n\nb"' if number in tall else f"a{number}" for number in range(50_000)]
+    people = [f"{text},u{number}@example.org" for number, text in enumerate(texts)]
+    path.write_text(before + "name,email\n" + "\n".join(people), "utf-8")
+    lines = path.read_text("utf-8").split("\n")
+    table = read_table(path)
+    assert {table.line_of(row.row) for row in table} == {None}
+    for row in table:
+        begin = lines[table.line_of(row.row) - 1]
+        assert begin.lstrip('"').partition(",")[0] == "a" + row.address[1:].partition("@")[0]
+
+
 def test_a_formula_whose_saved_value_is_an_empty_text_is_no_formula_without_one(tmp_path):
     path = tmp_path / "people.xlsx"
     for value in ("<v></v>", "<v/>"):

@@ -360,6 +360,15 @@ def test_an_annotation_names_the_file_as_the_workflow_sees_it_and_a_line_of_that
     assert "::error file=people.csv,line=3," in lines
 
 
+def test_an_annotation_stands_on_the_line_of_a_row_below_cells_of_several_lines(tmp_path):
+    rows = 'sep=,\r\nname,email,number\r\n"Ada\r\nLove",ada@x.example,1\r\nBob,bob at x.example,2\r\n'
+    folder = campaign(tmp_path / "c", rows, "Subject: Hi\n\nHi {{ name }}\n")
+    lines = run("check", "--format", "github", cwd=folder).out
+    assert "::error file=people.csv,line=5,title=address::row 3: " in lines
+    [problem] = run("check", "--format", "json", cwd=folder).json["problems"]
+    assert (problem["row"], problem["line"]) == (3, 5)
+
+
 def test_a_letter_is_refused_once_however_many_rows_there_are(tmp_path):
     folder = campaign(
         tmp_path / "c", people(200), LETTER.replace("{{ number }}", "{{ nmber }}"), account=SOMEWHERE
