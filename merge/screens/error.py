@@ -62,7 +62,11 @@ def findings(problems: Iterable[Problem], counts: Sequence[tuple[str, str, int]]
     for (severity, kind), group in groupby(order, key=lambda problem: (problem.severity, problem.kind)):
         of_kind = list(group)
         total = max(len(of_kind), totals.get((severity, kind), 0))
-        lines.append(f"  {severity}  {kind}  {count(total, 'row')}")
+        rows = len({problem.row for problem in of_kind})
+        number = count(total, "row" if rows == len(of_kind) else "problem")
+        if rows < len(of_kind) == total:
+            number += f" in {count(rows, 'row')}"
+        lines.append(f"  {severity}  {kind}  {number}")
         lines += [_row_line(problem) for problem in of_kind[:_SHOWN_PER_KIND]]
         if total > _SHOWN_PER_KIND:
             lines.append(f"         and {total - _SHOWN_PER_KIND:,} more (mergepost check --format json)")

@@ -122,6 +122,13 @@ def test_rows_are_grouped_by_kind_ten_of_each_and_the_rest_counted():
     assert lines[-1] == "  mend it"
 
 
+def test_two_findings_in_one_row_are_not_two_rows():
+    pairs = [Problem("warning", "blanks", "x", row=row) for row in (3, 3, 4, 4)]
+    assert findings(pairs)[0] == "  warning  blanks  4 problems in 2 rows"
+    assert findings(pairs, [("warning", "blanks", 2000)])[0] == "  warning  blanks  2,000 problems"
+    assert findings(pairs[1:3])[0] == "  warning  blanks  2 rows"
+
+
 @pytest.mark.parametrize(
     ("message", "shown"),
     [
