@@ -225,6 +225,9 @@ class _Heard:
                 self.cut_short()
             raise
         if reply.go_ahead if stage == DATA else reply.ok:
+            if self.behind and self.refusals and self.refusals[0].stage == MAIL:
+                # No server takes a recipient without a sender: that refusal was perhaps the message's.
+                line.slip(stage, f"answered {stage} with {reply} after {self.refusals[0]}")
             self.go_ahead = reply.go_ahead
             line.carried += stage == MAIL
             return
