@@ -43,10 +43,12 @@ class Proposal:
 
     The whole list makes so many `kinds` of letter; `test` is the latest of exactly these letters, if any.
     `ready` rows could be tried, `tries` will be: a limit or the day's allowance may be smaller. The pace lets
-    the last of them, or where there is none the next one, go `seconds` from now at the earliest. `goes_on`
-    says that there was a run before, in this edition, and `server_before` through which mail server, where
-    that was another one. They go to so many `recipients` in all, Cc and Bcc included. `warnings` tell what
-    providers ask of a sending of this size and do not get.
+    the last of them, or where there is none the next one, go `seconds` from now at the earliest. `wanted`
+    are the rows that were asked for: more than `tries` where further days are needed, and the last of them
+    can go `finish` seconds from now. `goes_on` says that there was a run before, in this edition, and
+    `server_before` through which mail server, where that was another one. Those tried go to so many
+    `recipients` in all, Cc and Bcc included. `warnings` tell what providers ask of a sending of this size
+    and do not get.
     """
 
     findings: Findings
@@ -60,6 +62,13 @@ class Proposal:
     server_before: str = ""
     kinds: int = 0
     test: Test | None = None
+    wanted: int = 0
+    finish: float = 0.0
+
+    @property
+    def takes_days(self) -> bool:
+        """Whether the day's allowance leaves some of the rows asked for to later runs."""
+        return self.tries < self.wanted
 
 
 def propose(  # noqa: PLR0913, PLR0917 - each is one ingredient of the plan
@@ -92,6 +101,7 @@ def propose(  # noqa: PLR0913, PLR0917 - each is one ingredient of the plan
         raise refusal(parts.list_name, findings)
     tries, recipients = candidates.tries, candidates.recipients
     seconds = (pace.last_of(tries, now, recipients) if tries else pace.next(now)) - now
+    finish = pace.last_of(candidates.wanted, now, candidates.wanted_recipients) - now
     return Proposal(
         findings,
         enrolment.plan(),
@@ -102,6 +112,8 @@ def propose(  # noqa: PLR0913, PLR0917 - each is one ingredient of the plan
         recipients,
         kinds=kinds.number,
         test=tested.last(journal.meta, findings.fingerprint),
+        wanted=candidates.wanted,
+        finish=finish,
     )
 
 
@@ -169,7 +181,8 @@ def refusal(list_name: str, findings: Findings) -> ContentError:
 class _Candidates:
     """The journal's register, counting the rows that this run could try, and those that it will.
 
-    Letters go in the order of the list, as far as `pace` reaches in a day from `now` on.
+    Letters go in the order of the list, as far as `pace` reaches in a day from `now` on; all of them in a run
+    that stays.
     """
 
     def __init__(self, enrolment: Enrolment, journal: Journal, wish: Wish, pace: Pace, now: float) -> None:
@@ -180,11 +193,12 @@ class _Candidates:
             self._states.add(State.FAILED)
         self._again = wish.uncertain == "again"
         self._journal = journal
-        self.ready = self.tries = self.recipients = 0
+        self.ready = self.wanted = self.tries = 0
+        self.wanted_recipients = self.recipients = 0
         self._full = False
         self._limit = wish.limit
         self._takes = pace.takes
-        self._left = pace.allowance(now)
+        self._left = None if wish.stay else pace.allowance(now)
         self.seen = enrolment.seen
 
     def add(self, line: Listed) -> State:
@@ -203,7 +217,10 @@ class _Candidates:
 
     def _count(self, recipients: int) -> None:
         self.ready += 1
-        self._full = self._full or self.tries == self._limit
+        if self._limit is not None and self.ready > self._limit:
+            return
+        self.wanted += 1
+        self.wanted_recipients += recipients
         if self._left is not None and not self._full:
             self._left -= self._takes(recipients)
             self._full = self._left < 0

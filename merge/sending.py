@@ -147,7 +147,8 @@ class Sending:
         with journal.enrolment() as enrolment:
             proposal = self._propose(enrolment, wish)
             finish = self._finish(dry_run=dry_run) if proposal.tries else as_it_is
-            agreed = not proposal.tries or talk.approve(proposal, self.way, self.settings)
+            shown = dry_run or proposal.tries
+            agreed = not shown or talk.approve(proposal, self.way, self.settings)
             if dry_run or not agreed:
                 states = proposal.record.states
                 code = 0 if dry_run else 1
@@ -159,7 +160,7 @@ class Sending:
         with interruptible(self.clock, talk.tell) as asked:
             try:
                 if proposal.tries and self.way:
-                    ending = self._carry(self.way, proposal, wish, finish)
+                    ending = self._until_next_day(self._carry(self.way, proposal, wish, finish), proposal)
             finally:
                 unwritten = self._write_results()
             code = asked.exit_code if ending and ending.interrupted else 0
@@ -314,6 +315,19 @@ class Sending:
             carrier.close()
             if self.ledger:
                 self.ledger.mailed.keep_for(self.journal)
+
+    def _until_next_day(self, ending: Ending, proposal: Proposal) -> Ending:
+        """Add when the rest can go, if the day's allowance is why this run has done no more."""
+        if not proposal.takes_days or ending.stopped or ending.interrupted or ending.declined:
+            return ending
+        now = self.clock.monotonic()
+        try:
+            wait = self._forecast().next(now) - now
+        except JournalError:
+            return ending
+        if wait <= 0:
+            return ending
+        return replace(ending, next_due=self.clock.now() + wait, out_of_allowance=True)
 
     def _limits(self) -> PaceSettings | None:
         return None if self.sandbox else pace_of(self.settings, self.way)

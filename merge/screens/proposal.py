@@ -5,6 +5,7 @@ from __future__ import annotations
 from merge.account import AccountSettings, PaceSettings
 from merge.config import Settings, pace_of
 from merge.fit import allowed, beyond
+from merge.journal import Plan as Comparison
 from merge.model import State
 from merge.plan import Proposal
 from merge.sending import Summary
@@ -44,7 +45,12 @@ def plan(
     lines.append(f"  {'from':12} {plain(settings.sender or 'as the letter says')}   {via}")
     if dkim := settings.dkim or (way.dkim if way else None):
         lines.append(f"  {'signed':12} as {dkim.domain} (DKIM, selector {dkim.selector})")
-    lines.append(f"  {'pace':12} {pace(limits, proposal.seconds, now)}")
+    lines.append(f"  {'pace':12} {pace(limits, proposal.seconds if proposal.tries else 0.0, now)}")
+    if proposal.takes_days:
+        last = moment(now + proposal.finish, now)
+        lines.append(
+            f"  {'days':12} the last of {proposal.wanted:,} on {last}, with a run each day, or --wait"
+        )
     if way and way.profile and limits:
         lines.append(f"  {'limits':12} {allowed(way.profile)}")
         lines += [f"  {'warning':12} {words}" for words in beyond(limits, way.profile)]
@@ -90,14 +96,21 @@ def _notes(proposal: Proposal, settings: Settings) -> list[str]:
         notes.append(f"{count(record.new, 'row')} new since the last run")
     if record.changed:
         notes.append(f"{count(record.changed, 'row')} changed since the last run, not sent yet")
+    notes += changes(record)
+    if record.uncertain:
+        notes.append(f"{count(record.uncertain, 'row')} uncertain: decide with --uncertain skip or again")
+    return notes
+
+
+def changes(record: Comparison) -> list[str]:
+    """Return what differs from what was sent, and is not sent for that."""
+    notes = []
     if record.changed_after:
         notes.append(f"{count(record.changed_after, 'row')} changed after being sent: not sent again")
     if record.gone:
         notes.append(
             f"{count(record.gone, 'row')} of the last run gone from the list ({record.gone_sent:,} sent)"
         )
-    if record.uncertain:
-        notes.append(f"{count(record.uncertain, 'row')} uncertain: decide with --uncertain skip or again")
     return notes
 
 

@@ -10,6 +10,7 @@ from merge.config import Settings
 from merge.courier import Ending
 from merge.model import Outcome, State
 from merge.rehearsal import Rehearsal
+from merge.screens.proposal import changes
 from merge.screens.standing import counts, rows_in_trouble
 from merge.sending import Summary
 from merge.words import count, duration, moment, plain
@@ -25,6 +26,9 @@ def sent(summary: Summary, settings: Settings, *, sandbox: bool, now: float) -> 
         return []
     else:
         lines = [f"{_why_nothing(summary, now)}.  {totals}."]
+        lines += [f"Note     {note}" for note in changes(proposal.record)]
+        if proposal.record.changed_after:
+            lines.append("         another edition in campaign.toml sends to everybody once more")
     lines += rows_in_trouble(summary.troubles, settings.list_name, now)
     lines += [_unrecorded(outcome) for outcome in ending.unrecorded] if ending else []
     if summary.results:

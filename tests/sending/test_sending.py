@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from email import policy
 from email.parser import BytesParser
 from pathlib import Path
@@ -11,9 +12,10 @@ import openpyxl
 import pytest
 
 from merge import Campaign, State, journey
-from merge.clock import WallClock
+from merge.clock import TestClock, WallClock
 from merge.errors import ConfigError, UsageError
 from merge.journal import Journal
+from merge.pace import DAY
 from merge.sandbox import sandbox
 from merge.sending import Consent
 
@@ -122,6 +124,43 @@ def test_staying_waits_for_the_pace(write, arrived):
     summary = write("club", 3, "[pace]\nper_second = 1").send(stay=True)
     assert summary.exit_code == 0
     assert summary.seconds >= 1.9
+
+
+def test_staying_goes_on_beyond_the_day(write, arrived):
+    campaign = write("club", 5, "[pace]\nper_day = 3")
+    campaign._clock = TestClock(time.time() - DAY + 3)
+    assert campaign.send().states[State.SENT] == 3
+    campaign._clock = WallClock()
+    talk = Guarded(follow=True)
+    summary = campaign.send(stay=True, talk=talk)
+    assert talk.proposal.tries == 2
+    assert 0 < talk.proposal.seconds < 4
+    assert summary.exit_code == 0
+    assert len(arrived()) == 5
+
+
+def test_the_plan_of_several_days_tells_when_the_very_last_one_goes(write):
+    talk = Guarded(follow=True)
+    write("club", 8, "[pace]\nper_day = 3").send(dry_run=True, talk=talk)
+    assert (talk.proposal.tries, talk.proposal.wanted) == (3, 8)
+    assert talk.proposal.takes_days
+    assert talk.proposal.seconds < 1
+    assert talk.proposal.finish == pytest.approx(2 * DAY, abs=5)
+
+
+def test_what_a_limit_leaves_out_takes_no_days(write):
+    talk = Guarded(follow=True)
+    write("club", 8, "[pace]\nper_day = 3").send(limit=2, dry_run=True, talk=talk)
+    assert (talk.proposal.tries, talk.proposal.wanted) == (2, 2)
+    assert not talk.proposal.takes_days
+
+
+def test_a_run_that_used_up_the_day_tells_when_the_next_one_can_go_on(write):
+    campaign = write("club", 5, "[pace]\nper_day = 3")
+    campaign._clock = clock = TestClock()
+    ending = campaign.send().ending
+    assert ending.out_of_allowance
+    assert ending.next_due == pytest.approx(clock.now() + DAY, abs=5)
 
 
 def test_a_correction_reaches_those_who_got_that_version_in_their_thread(write, arrived):

@@ -214,11 +214,26 @@ def test_the_day_is_over_when_its_number_is_reached(tmp_path):
         assert said.code == 3, said
         assert len(server.mails) == 2
         assert states(folder) == {"sent": 2, "waiting": 3}
+        assert re.search(r"days +the last of 5 on \w+ \d+ \w+ \d\d:\d\d, with a run each day", said.err)
+        assert re.search(r"Next +mergepost send after .*the pace allows no more", said.err)
         again = run("send", "--confirm", "0", cwd=folder)
         assert again.code == 3
         assert re.search(r"Nothing more can be sent before \w+ \d+ \w+ \d\d:\d\d: .*3 waiting", again.err)
         assert "mergepost send after" in again.err, "it says when going on makes sense"
         assert len(server.mails) == 2
+
+
+def test_a_letter_that_changed_after_all_was_sent_is_told(tmp_path):
+    with serving() as server:
+        folder = campaign(tmp_path / "c", server=server)
+        assert run("send", "--confirm", "3", cwd=folder).code == 0
+        letter = next(folder.glob("letter.*"))
+        letter.write_text(letter.read_text("utf-8") + "\nOne more thing.\n", "utf-8")
+        for words in (["send"], ["send", "--dry-run"]):
+            said = run(*words, cwd=folder)
+            assert said.code == 0, said
+            assert "3 rows changed after being sent: not sent again" in said.err
+        assert len(server.mails) == 3
 
 
 def test_quiet_says_nothing_when_all_is_well(tmp_path):
