@@ -37,7 +37,7 @@ _MORE_TYPES = {
     ".epub": "application/epub+zip",
     ".m4a": "audio/mp4",
 }
-_OWN = re.compile(
+OWN_FILES = re.compile(
     r"(?:campaign|accounts)\.toml|(?:journal|ledger)\.db.*|(?:results|suppressed)\.csv"
     r"|(?:people|mailmerge_database)\..*"
 )
@@ -124,7 +124,7 @@ class Shelf:
                 f"{path} leads out of {named or 'the campaign folder'}",
                 hint="a cell can only choose a file inside it",
             )
-        own = Path(real).parent == self._folder and _OWN.fullmatch(Path(real).name.lower())
+        own = Path(real).parent == self._folder and OWN_FILES.fullmatch(Path(real).name.lower())
         if named != path and (own or real in self._own):
             raise AttachmentError(
                 f"{path} is a file of the campaign itself, which a cell cannot choose",

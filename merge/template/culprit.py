@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 from jinja2 import Environment, nodes, pass_context
 from jinja2.runtime import Context
 
-from merge.template.environment import Sandbox, expression, put_on_account
+from merge.template.counting import expression, put_on_account
+from merge.template.environment import Sandbox
 from merge.template.limits import ACCOUNT, LONGEST_TEXT, Account
 from merge.template.scan import placed
 

@@ -6,46 +6,39 @@ campaign's folder, and what would run away in time or memory is refused (`limits
 
 from __future__ import annotations
 
-import os
 import re
 import reprlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from jinja2 import BaseLoader, Environment, StrictUndefined, TemplateNotFound, Undefined, nodes, pass_context
+from jinja2 import StrictUndefined, Undefined, nodes, pass_context, pass_eval_context
 from jinja2.exceptions import SecurityError
 from jinja2.filters import do_urlencode
+from jinja2.nodes import EvalContext
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
 from merge import filters
 from merge.errors import ContentError
+from merge.template.counting import COUNTERS, put_on_account, sized
 from merge.template.limits import (
     ACCOUNT,
-    MOST_TURNS,
-    WIDEST,
     account,
     accounted,
     charge_call,
+    counted,
     refuse_beyond,
     refuse_growth,
     refuse_join,
     refuse_length,
     refuse_wide_format,
-    weigh,
 )
-from merge.template.source import CLOSE, OPEN, controls, normal, tidy
-
-MOST_INCLUDED: Final = 2**20
-"""Bytes of an included file."""
-
-_BOUNDED = "each turn"
-_SIZED = "each text"
-"""Filters that no letter can name, because of the blank; they keep a render's account."""
+from merge.template.loader import CampaignLoader
+from merge.template.source import CLOSE, OPEN, tidy
 
 _WITH_NUMBERS = ("center", "indent", "wordwrap", "batch", "slice", "truncate", "round", "tojson")
 _GONE = {
@@ -53,6 +46,23 @@ _GONE = {
     "pprint": "is for programmers",
     "xmlattr": "is not needed in a letter",
 }
+_COMPARING = (
+    "in",
+    "eq",
+    "==",
+    "equalto",
+    "ne",
+    "!=",
+    "lt",
+    "<",
+    "lessthan",
+    "le",
+    "<=",
+    "gt",
+    ">",
+    "ge",
+    ">=",
+)
 _DROPPED = ("lipsum", "cycler", "joiner")
 _UNMARKED = {ord(OPEN): None, ord(CLOSE): None, ord("\t"): " "}
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -72,46 +82,6 @@ WATCHER: ContextVar[Callable[[Sandbox, nodes.Template, str, str | None], None] |
     "watcher", default=None
 )
 """Who sees each tree, with its text and its name, before it is compiled: for counting branches."""
-
-
-class CampaignLoader(BaseLoader):
-    """Finds what `include`, `extends` and `import` name: files inside one folder, by their real path."""
-
-    def __init__(self, folder: Path, prepare: Callable[[str], str]) -> None:
-        self._folder = Path(os.path.realpath(folder))
-        self._prepare = prepare
-        self._texts: dict[str, str] = {}
-
-    def get_source(
-        self,
-        environment: Environment,
-        template: str,
-    ) -> tuple[str, str | None, Callable[[], bool] | None]:
-        """Return a file's text, prepared. Raises TemplateNotFound with the reason."""
-        return self._prepare(self.text(template)), template, lambda: True
-
-    def text(self, name: str) -> str:
-        """Return a file's text as it is written; a file is read once. Raises TemplateNotFound."""
-        if name not in self._texts:
-            self._texts[name] = self._read(name)
-        return self._texts[name]
-
-    def _read(self, name: str) -> str:
-        path = Path(os.path.realpath(self._folder / name))
-        if not name or "\\" in name or not path.is_relative_to(self._folder):
-            raise TemplateNotFound(name, f"{name} is outside the campaign's folder")
-        if not path.is_file():
-            raise TemplateNotFound(name, f"there is no file {name} in the campaign's folder")
-        data = path.read_bytes()
-        if len(data) > MOST_INCLUDED:
-            raise TemplateNotFound(name, f"{name} is larger than {MOST_INCLUDED} bytes")
-        try:
-            text = normal(data.decode())
-        except UnicodeDecodeError:
-            raise TemplateNotFound(name, f"{name} is not UTF-8") from None
-        if controls(name, text):
-            raise TemplateNotFound(name, f"{name} holds control characters")
-        return text
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
@@ -146,7 +116,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
                     refuse_length(len(text) * times)
         elif operator == "%" and isinstance(left, str):
             refuse_wide_format(left)
-        result = _sized(super().call_binop(context, operator, left, right))
+        result = sized(super().call_binop(context, operator, left, right))
         if isinstance(result, Sized):
             account().effort(len(result))
         return result
@@ -158,9 +128,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
         charge_call((*args, *kwargs.values()))
         owner = getattr(function, "__self__", None)
         if isinstance(owner, str):
+            args = tuple(map(counted, args))
             refuse_beyond(*args, *kwargs.values())
             _refuse_method(owner, getattr(function, "__name__", ""), args)
-        result = _sized(super().call(context, function, *args, **kwargs))
+        result = sized(super().call(context, function, *args, **kwargs))
         if isinstance(result, str):
             account().charge(len(result))
         return result
@@ -206,11 +177,12 @@ def environment(
     made.filters["replace"] = _guarded(made.filters["replace"], _refuse_growing_filter)
     made.filters["urlencode"] = _url_encoded
     made.filters |= {name: _gone(name, why) for name, why in _GONE.items()}
-    made.filters["join"] = _guarded(made.filters["join"], _refuse_join_filter)
+    made.filters["join"] = _joined(made.filters["join"])
     made.filters["sum"] = _guarded(made.filters["sum"], _refuse_sum_filter)
     made.filters |= {**filters.FILTERS, "default": default, "d": default}
     made.filters = {name: accounted(function) for name, function in made.filters.items()}
-    made.filters |= {_BOUNDED: _bounded, _SIZED: _sized}
+    made.filters |= COUNTERS
+    made.tests |= {name: accounted(made.tests[name]) for name in _COMPARING}  # type: ignore[arg-type] # it has no types
     return made
 
 
@@ -315,57 +287,6 @@ class Row:
         return len(self.__cells)
 
 
-def put_on_account(tree: nodes.Template) -> None:
-    """Let a tree's loops and its growing values be counted while it is rendered."""
-    for loop in tree.find_all(nodes.For):
-        fixed = sum(len(data.data) for data in loop.find_all(nodes.TemplateData))
-        loop.iter = _filtered(expression(loop.iter), _BOUNDED, loop, fixed)
-    for assignment in tree.find_all(nodes.Assign):
-        assignment.node = _filtered(expression(assignment.node), _SIZED, assignment)
-    for scope in tree.find_all(nodes.With):
-        scope.values = [_filtered(expression(value), _SIZED, scope) for value in scope.values]
-    for block in tree.find_all(nodes.AssignBlock):
-        block.filter = _filtered(block.filter, _SIZED, block)
-
-
-def expression(node: nodes.Node) -> nodes.Expr:
-    """Return what is an expression by Jinja2's grammar, as one."""
-    assert isinstance(node, nodes.Expr)  # noqa: S101 - the types are wider than the grammar
-    return node
-
-
-def _filtered(node: nodes.Expr | None, name: str, beside: nodes.Node, *given: int) -> nodes.Filter:
-    arguments: list[nodes.Expr] = [nodes.Const(value) for value in given]
-    made = nodes.Filter(node, name, arguments, [], None, None, lineno=beside.lineno)
-    made.environment = beside.environment
-    return made
-
-
-@pass_context
-def _bounded(context: Context, values: Iterable[object], fixed: int = 0) -> Iterable[object]:  # noqa: ARG001 - as for finalize
-    """Charge a loop's turns before it begins; `fixed` is the length of the text that each turn writes."""
-    if isinstance(values, Undefined):
-        return values
-    budget = ACCOUNT.get()
-    if not isinstance(values, Sized):
-        values = [value for value, _ in zip(values, range(budget.turns + 1), strict=False)]
-    budget.turns -= len(values)
-    if budget.turns < 0:
-        raise SecurityError(f"the loops of this letter make more than {MOST_TURNS:,} turns")
-    refuse_length(len(values) * fixed)
-    return values
-
-
-def _sized(value: object) -> object:
-    if isinstance(value, (str, list, tuple)):
-        refuse_length(len(value))
-    if isinstance(value, (list, tuple, dict)):
-        weigh(value, account())
-    elif isinstance(value, int) and value.bit_length() > WIDEST:
-        raise SecurityError("the number grows too large")
-    return value
-
-
 def _refuse_method(owner: str, name: str, args: Sequence[object]) -> None:
     if name == "replace":
         refuse_growth(owner, *args[:2])
@@ -377,8 +298,16 @@ def _refuse_method(owner: str, name: str, args: Sequence[object]) -> None:
         raise SecurityError("translate is not for letters")
 
 
-def _refuse_join_filter(_context: object, values: object, separator: object = "", *_: object) -> None:
-    refuse_join(separator, values)
+def _joined(join: Callable[..., object]) -> Callable[..., object]:
+    @pass_eval_context
+    def joined(
+        context: EvalContext, value: object, d: object = "", attribute: str | int | None = None
+    ) -> object:
+        value = counted(value)
+        refuse_join(d, value)
+        return join(context, value, d, attribute)
+
+    return joined
 
 
 def _refuse_sum_filter(

@@ -7,8 +7,9 @@ same place on every machine, in every thread.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
 from contextvars import ContextVar
+from itertools import islice
 from typing import Final
 
 from jinja2 import Undefined
@@ -114,6 +115,13 @@ def weighed(value: object) -> object:
     return value
 
 
+def counted(value: object) -> object:
+    """Return what has no length yet, such as what `map` gives, as a list, after charging for it."""
+    if not isinstance(value, Iterator):
+        return value
+    return weighed(list(islice(value, MOST_WORK // ELEMENT + 1)))
+
+
 def accounted(function: Callable[..., object]) -> Callable[..., object]:
     """Charge for what goes into a filter, and for what comes out of it."""
     first = 1 if hasattr(function, "jinja_pass_arg") else 0
@@ -134,6 +142,11 @@ def accounted(function: Callable[..., object]) -> Callable[..., object]:
     return filtered
 
 
+def charge_file(length: int) -> None:
+    """Charge for a file of so many characters that comes in."""
+    account().effort(_CALL + length)
+
+
 def charge_call(values: tuple[object, ...]) -> None:
     """Charge for a call and its arguments."""
     budget = account()
@@ -152,7 +165,7 @@ def refuse_beyond(*values: object) -> None:
     """Raise SecurityError for a number that is too much for padding, indenting or cutting."""
     for value in values:
         if isinstance(value, (int, float)) and abs(value) > WIDEST:
-            raise SecurityError(f"{value} is too much for a letter: {WIDEST:,} is the most")
+            raise SecurityError(f"{str(value)[:20]} is too much for a letter: {WIDEST:,} is the most")
 
 
 def refuse_wide_format(text: str) -> None:

@@ -10,9 +10,11 @@ from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 
 from merge.template import scan
+from merge.template.counting import borrowings
 from merge.template.culprit import Culprit, culprit
-from merge.template.environment import CampaignLoader, Sandbox
+from merge.template.environment import Sandbox
 from merge.template.limits import LONGEST_TEXT
+from merge.template.loader import CampaignLoader
 
 _GIVEN = ("range", "dict", "namespace")
 _GROWING = (nodes.For, nodes.Include, nodes.Import, nodes.FromImport, nodes.Macro, nodes.Extends)
@@ -110,18 +112,6 @@ class Part:
     def culprit(self, variables: Mapping[str, object], line: int) -> Culprit | None:
         """Return the expression on a line, counted from 1 in this text, that fails with these values."""
         return culprit(self.environment, self.prepared, self.source, variables, line)
-
-
-def borrowings(
-    tree: nodes.Template,
-) -> list[nodes.Include | nodes.Extends | nodes.Import | nodes.FromImport]:
-    """List the places where a template names another file."""
-    return [
-        *tree.find_all(nodes.Include),
-        *tree.find_all(nodes.Extends),
-        *tree.find_all(nodes.Import),
-        *tree.find_all(nodes.FromImport),
-    ]
 
 
 def fit_for_slots(trees: Sequence[nodes.Template]) -> bool:

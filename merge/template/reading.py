@@ -15,10 +15,11 @@ from markupsafe import Markup
 from merge import header
 from merge.errors import LetterError, Problem, Severity
 from merge.template import scan
+from merge.template.counting import borrowings
 from merge.template.environment import WATCHER, environment, for_header, into_slots, printable, printed
 from merge.template.letter import Apart, Kind, Template, Texts
 from merge.template.limits import ACCOUNT, Account
-from merge.template.part import Part, borrowings, fit_for_slots, plain_spoken
+from merge.template.part import Part, fit_for_slots, plain_spoken
 from merge.template.source import Line, Source, at, controls, marked, normal, split, tidy
 from merge.template.together import together
 from merge.template.whole import HandMade, Whole, for_whole

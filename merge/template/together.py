@@ -14,7 +14,8 @@ from jinja2 import nodes, pass_context
 from jinja2.runtime import Context
 from jinja2.utils import missing
 
-from merge.template.environment import Sandbox, for_header, in_body, put_on_account
+from merge.template.counting import put_on_account
+from merge.template.environment import Sandbox, for_header, in_body
 from merge.template.letter import Apart, Enter, Head, HeaderLine, Slotted
 from merge.template.limits import ACCOUNT, Account, Text
 from merge.template.part import Part

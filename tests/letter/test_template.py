@@ -288,6 +288,18 @@ RUNAWAYS = [
     ),
     "{% for x in [1] recursive %}{{ loop([1, 1]) }}{% endfor %}",
     '{% include "itself.txt" %}',
+    "{% set n = 0 %}{% include company %}",
+    '{% set x %}{% for i in range(1000) %}{% include "long.txt" %}{% endfor %}{% endset %}',
+    "{{ range(100000)|map('string')|join('x' * 100000) }}",
+    "{{ ('x' * 100000).join(range(100000)|map('string')) }}",
+    "{% set a = range(99999)|list %}{% for i in a %}{% if 'x' in a %}x{% endif %}{% endfor %}",
+    "{% set a = range(99999)|list %}{% for i in a %}{% if 'x' is in a %}x{% endif %}{% endfor %}",
+    (
+        "{% set a = 'a' * 4000000 %}{% set b = 'a' * 4000000 %}"
+        "{% for i in range(99999) %}{% if a == b %}{% endif %}{% endfor %}"
+    ),
+    "{% set a = 'a' * 2000000 %}{% for i in range(99999) %}{% if a ~ a %}{% endif %}{% endfor %}",
+    "{% set a = 'a' * 4000000 %}{% for i in range(99999) %}{% if a[::-1] %}{% endif %}{% endfor %}",
 ]
 
 
@@ -295,6 +307,9 @@ RUNAWAYS = [
 @pytest.mark.parametrize("kind", ["md", "html", "txt"])
 def test_a_render_that_runs_away_is_stopped(desk, body, kind):
     desk.write("itself.txt", '{% include "itself.txt" %}')
+    twice = '{% if n < 40 %}{% set n = n + 1 %}{% include "ACME" %}{% include company %}{% endif %}'
+    desk.write("ACME", twice)
+    desk.write("long.txt", "x" * 1_000_000)
     start = time.process_time()
     with pytest.raises(LetterError) as error:
         template(desk, f"Subject: x\n\n{body}\n", f"letter.{kind}").render(recipient({"company": "ACME"}))
@@ -308,6 +323,31 @@ def test_a_letter_with_long_loops_within_the_limit_is_rendered(desk):
         "%}.{% endif %}{% endfor %}{% endfor %}"
     )
     assert template(desk, text, "letter.txt").render(recipient()).body == "." * 1000
+
+
+def test_what_a_letter_compares_joins_and_cuts_within_the_limit_is_as_jinja_has_it(desk):
+    desk.write("part.txt", "{{ n }}{{ company[:2] ~ n }}")
+    text = (
+        "Subject: x\n\n{% for n in ['A', 'x'] %}{% if n in company and company != email and n is in ['A'] %}"
+        '{% include ["part.txt"] %}{% else %}{{ "-".join(company|map("lower")) }}{% endif %}'
+        "{% endfor %} {{ company|map('lower')|join('+') }} {{ 'yes' if 'A' < company <= 'b' }}"
+    )
+    rendered = template(desk, text, "letter.txt").render(recipient({"company": "ACM"}))
+    assert rendered.body == "AACAa-c-m a+c+m yes"
+
+
+@pytest.mark.parametrize("name", ["people.csv", "campaign.toml", "results.csv", "./people.csv"])
+def test_no_cell_takes_the_campaigns_own_files_into_a_letter(desk, name):
+    desk.write(name, "ann@x.example, 3 points\n")
+    with pytest.raises(LetterError, match="is a file of the campaign itself"):
+        template(desk, "Subject: x\n\n{% include company %}\n").render(recipient({"company": name}))
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a" * 5000])
+def test_a_cell_that_is_no_name_of_a_file_is_told_briefly(desk, name):
+    with pytest.raises(LetterError, match="is no name of a file") as error:
+        template(desk, "Subject: x\n\n{% include company %}\n").render(recipient({"company": name}))
+    assert len(error.value.message) < 120
 
 
 def test_lines_that_hold_only_a_statement_leave_nothing_behind(desk):
