@@ -1,6 +1,8 @@
 """Pipes, standard input, DataFrames, generators; large lists in little memory."""
 
+import csv
 import datetime as dt
+import enum
 import io
 import os
 import subprocess
@@ -67,6 +69,32 @@ def test_mappings_and_generators():
         read_table([])
 
 
+def test_a_row_of_a_csv_reader_that_is_longer_than_the_header_is_an_error():
+    lines = [
+        "name,email",
+        *(f"n{n},p{n}@example.org" for n in range(300)),
+        "Lee, Ann,ann@example.org",
+        "x,y,",
+    ]
+    *sound, long, other = read_table(csv.DictReader(lines))
+    assert [list(row.cells) for row in (sound[0], long)] == [["name", "email"]] * 2
+    assert not any(row.problems for row in (*sound, other))
+    wrong = next(problem for problem in long.problems if problem.severity == "error")
+    assert (wrong.kind, wrong.row, wrong.value) == ("cells", 302, "ann@example.org")
+    hashes = {read_table(csv.DictReader([*lines[:-1], last])).content_hash for last in ("x,y,", "x,y,z")}
+    assert len(hashes) == 2
+
+
+@pytest.mark.parametrize("value", [b"Ann", bytearray(b"Ann"), np.array([1, 2]), pd.Series([1, 2])], ids=repr)
+def test_what_a_program_gives_that_is_not_one_text_is_refused(value):
+    frame = pd.DataFrame({"email": ["a@example.org"] * 2, "n": ["x", value]})
+    for people in (frame, frame.to_dict("records")):
+        with pytest.raises(
+            ListError, match=f"n of item 2 is a {type(value).__name__}, which is not one text"
+        ):
+            read_table(people)
+
+
 def test_the_first_row_of_mappings_is_always_the_header():
     table = read_table([{"who": "email", "email": "a@example.org"}])
     assert [row.cells["who"] for row in table] == ["email"]
@@ -82,6 +110,10 @@ def test_blank_rows_stay_in_their_place_and_those_at_the_end_are_none():
         assert [row.row for row in found if not row.address] == [place + 2]
 
 
+class Colour(str, enum.Enum):  # noqa: UP042 - a StrEnum has its value for its text anyway
+    RED = "rot"
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -92,6 +124,7 @@ def test_blank_rows_stay_in_their_place_and_those_at_the_end_are_none():
         (np.float64(7.0), "7"),
         (np.bool_(1), "TRUE"),
         (np.str_("x"), "x"),
+        (Colour.RED, "rot"),
         (dt.date(2025, 3, 4), "2025-03-04"),
         (np.datetime64("2025-03-04T14:30"), "2025-03-04 14:30"),
     ],
