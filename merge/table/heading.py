@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 from merge.errors import ListError, Problem
@@ -107,7 +108,10 @@ def _header_index(rows: list[list[str]], options: ListOptions, file: str) -> int
         for index, row in enumerate(searched):
             if options.email in row or (wanted and wanted in map(short_name, row)):
                 return index
-        raise _no_column(options.email, next(row for row in rows if any(row)), "email", file)
+        likely = next(row for row in rows if any(row))
+        with suppress(ListError):
+            likely = rows[_header_index(rows, replace(options, email=""), file)]
+        raise _no_column(options.email, likely, "email", file)
     for index, row in enumerate(searched):
         if any(short_name(cell) in ADDRESS_NAMES for cell in row):
             return index

@@ -777,6 +777,14 @@ def test_days_are_the_same_in_workbooks_that_count_from_1904(tmp_path):
         assert kinds == []
 
 
+def test_a_column_that_is_not_there_is_told_with_the_header_and_not_with_the_title(tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text("Our club\n\nName,E-mail\nAnn,ann@example.org\n")
+    with pytest.raises(ListError) as refused:
+        read_table(path, ListOptions(email="E-Mial"))
+    assert refused.value.hint == "did you mean E-mail? columns in people.csv: Name, E-mail"
+
+
 def test_errors_are_named_by_cell(tmp_path):
     path = tmp_path / "people.xlsx"
     path.write_bytes(raw_xlsx(SHEETS["errors and formulas"][0]))
