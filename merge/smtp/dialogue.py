@@ -6,7 +6,7 @@ so that one too many or one too few shows. From banner to end:
 
     banner, EHLO [, STARTTLS, handshake, EHLO] [, AUTH]                          opening
     MAIL, RCPT, DATA, body, commit, final dot [with the next MAIL, RCPT, DATA]   letters
-    commit, then RSET, MAIL, RCPT, BDAT, a window of them                        window
+    commit, then RSET, MAIL, RCPT, BDAT, a window of them, NOOP                  window
     waiting, NOOP                                                                here
     QUIT, or dropping the line                                                   Over, Hangup
 """

@@ -14,7 +14,7 @@ from merge.smtp import command, meaning
 from merge.smtp.docket import Case, Phase, outcome_of
 from merge.smtp.letters import unfit
 from merge.smtp.line import RIDING, Line, Over
-from merge.smtp.meaning import END_OF_DATA, MAIL, RCPT, RSET, Run, Verdict
+from merge.smtp.meaning import END_OF_DATA, MAIL, NOOP, RCPT, RSET, Run, Verdict
 from merge.smtp.reply import Reply
 from merge.smtp.steps import Commit, Event, Hangup, Lost, Step, Talk
 
@@ -38,6 +38,7 @@ def carry(line: Line) -> Talk:
         data += command.rcpt(delivery.envelope.recipients[0])
         data += command.bdat(len(delivery.content)) + delivery.content
         ends.append(len(data))
+    data += command.NOOP
     event = yield Commit(tuple(cases), b"", bytes(data), tuple(ends), line.awaiting(RSET))
     line.take(event)
     if not line.docket.doubtful:
@@ -77,7 +78,7 @@ def _answers(line: Line, cases: Sequence[Case]) -> Talk:
             results.append((case, outcome))
             if verdict.run is not Run.GO_ON:
                 ends.append((stage, reply, verdict))
-        yield from line.nothing_unread(END_OF_DATA)
+        yield from _close(line, results)
     except Over as over:
         line.fall(RIDING)
         if not over.slipped:
@@ -89,6 +90,26 @@ def _answers(line: Line, cases: Sequence[Case]) -> Talk:
     if ends:
         stage, reply, verdict = max(ends, key=lambda end: end[2].run is Run.STOP)
         line.answered_badly(stage, reply, verdict, polite=True)
+
+
+def _close(line: Line, results: list[tuple[Case, Outcome | None]]) -> Talk:
+    """Hear the answer to the NOOP behind a window: it shows whether the last letter's answer was its own.
+
+    With a reply too many, what the last letter's end was answered with comes in its place. With one too few
+    none comes: then the last letter has had the answer to NOOP, and is in doubt.
+    """
+    case, outcome = results[-1]
+    accepted = outcome is not None and outcome.state is State.SENT
+    if accepted:
+        del results[-1]
+    reply = yield from line.hear(NOOP)
+    if accepted:
+        results.append((case, outcome))
+    if reply.closing:
+        line.answered_badly(NOOP, reply)
+    if not reply.ok:
+        line.slip(NOOP, f"answered {NOOP} with {reply}")
+    yield from line.nothing_unread(END_OF_DATA)
 
 
 def _settle(results: Sequence[tuple[Case, Outcome | None]]) -> None:

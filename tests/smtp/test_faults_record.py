@@ -270,7 +270,8 @@ def test_window_cut_off_by_a_full_buffer_leaves_the_unwritten_waiting():
         for _ in range(4):
             if peer.line().startswith("BDAT"):
                 peer.until(b"a line with a dot\r\n")
-        peer.say("250 ok\n250 ok\n250 ok\n250 ok")
+        assert peer.line() == "NOOP"
+        peer.say("250 ok\n250 ok\n250 ok\n250 ok\n250 ok")
         time.sleep(0.2)
         peer.reset()
 
