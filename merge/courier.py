@@ -226,8 +226,9 @@ class _Trip:
         slot = self.pace.next(now, size)
         if not self.flying:
             if candidate is None and self._pausing():
-                self.declined = not self.watch.go_on(dict(self.tally))
-                self.first = None
+                self.first, begun = None, self.begun
+                self._read_on(now)
+                self.declined = self.begun > begun and not self.watch.go_on(dict(self.tally))
                 return not self.declined
             if not self._worth_waiting(candidate, slot, now):
                 return False
@@ -246,6 +247,11 @@ class _Trip:
             return None
         if self.agenda and self.agenda[0].due <= now:
             return self.agenda[0]
+        self._read_on(now)
+        return self.ahead
+
+    def _read_on(self, now: float) -> None:
+        """Read until a fresh delivery is there that can go now, or nothing is left to read."""
         while self.ahead is None and not self.exhausted and not self.clock.interrupted:
             delivery = next(self.deliveries, None)
             if delivery is None:
@@ -258,7 +264,6 @@ class _Trip:
                 self._hold(later)
             else:
                 self.ahead = later
-        return self.ahead
 
     def _due(self, delivery: Delivery, now: float) -> float:
         if delivery.not_before is None:

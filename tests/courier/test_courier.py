@@ -351,8 +351,9 @@ def test_the_first_few_go_alone_until_the_person_says_yes(five: Sending, yes: bo
     assert five.states() == ([S] * 5 if yes else [S, S, W, W, W])
 
 
-def test_no_question_after_the_first_few_when_there_are_no_more(five: Sending) -> None:
-    ending = five.run(first=9)
+@pytest.mark.parametrize("first", [5, 9])
+def test_no_question_after_the_first_few_when_there_are_no_more(five: Sending, first: int) -> None:
+    ending = five.run(first=first)
     assert "go on?" not in [entry[0] for entry in five.watch.heard]
     assert not ending.declined
 
