@@ -17,6 +17,11 @@ from merge.pace import Pace
 from merge.tested import Test
 from merge.variants import Kinds
 
+ANSWERING = "answering"
+"""Under which name the journal keeps the version that an edition corrects."""
+
+_GONE_OUT = (State.SENT, State.FAILED, State.DEFERRED, State.UNCERTAIN)
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -85,7 +90,7 @@ def propose(  # noqa: PLR0913, PLR0917 - each is one ingredient of the plan
     `pace` is as earlier runs have left it, `now` a moment of its clock. `withheld` says why a row is not to
     be sent, given its key and the first address of its letter. Raises ContentError where something
     must be mended first, ApprovalError when the letters are not those that were expected, UsageError when a
-    version is named that nobody got.
+    version is named that nobody got, or in an edition that corrects something else, or nothing.
     """
     goes_on = any(journal.counts().values())
     candidates = _Candidates(enrolment, journal, wish, pace, now)
@@ -126,6 +131,13 @@ def _reached(journal: Journal, wish: Wish) -> Callable[[Recipient], str]:
         raise UsageError(
             f"nobody was sent the version {wish.to_sent_with}",
             hint=f"there are {', '.join(versions) or 'none'}; mergepost status shows the latest",
+        )
+    counts = journal.counts()
+    begun = any(counts[state] for state in _GONE_OUT)
+    if begun and wish.to_sent_with != (journal.meta.get(ANSWERING) or ""):
+        raise UsageError(
+            f'the edition "{journal.edition}" was not begun as a correction of {wish.to_sent_with}',
+            hint="name another edition in campaign.toml: in this one, nobody gets a second letter",
         )
 
     def left_out(recipient: Recipient) -> str:

@@ -22,7 +22,7 @@ from merge.interrupt import interruptible
 from merge.journal import Enrolment, Journal, Ledger
 from merge.model import Delivery, Letter, Record, State
 from merge.pace import DAY, Pace
-from merge.plan import Proposal, Wish, propose
+from merge.plan import ANSWERING, Proposal, Wish, propose
 from merge.sheet import check_target, write_sheet
 from merge.watch import Unwatched, Watch
 from merge.words import duration
@@ -31,7 +31,6 @@ _TROUBLES = 100
 _PATIENCE = 900.0
 """For how many seconds a run stays while the pace lets nothing go."""
 
-_ANSWERING = "answering"
 _SERVER = "server"
 _RESULTS = "results.csv"
 _UNFINISHED = (State.WAITING, State.DEFERRED, State.FAILED)
@@ -139,7 +138,7 @@ class Sending:
             check_target(self.settings.list, self.home / self.settings.results)
         if not wish.to_sent_with:
             # A correction goes on as one: who did not get the first letter must not get the second.
-            wish = replace(wish, to_sent_with=journal.meta.get(_ANSWERING) or "")
+            wish = replace(wish, to_sent_with=journal.meta.get(ANSWERING) or "")
         if wish.uncertain is None and not dry_run and (doubtful := journal.uncertain()):
             wish = replace(wish, uncertain=talk.doubt(doubtful))
         if self.ledger and not dry_run:
@@ -191,10 +190,12 @@ class Sending:
 
     def _begin(self, proposal: Proposal, wish: Wish) -> None:
         """Write down what is sent from now on, and which way, and carry out the person's word."""
-        self.journal.begin(proposal.findings.fingerprint)
+        if proposal.tries or not self.journal.meta.get("fingerprint"):
+            self.journal.begin(proposal.findings.fingerprint)
         if self.way and proposal.tries and not self.journal.meta.get(_SERVER):
             self.journal.meta.set(_SERVER, self.way.place)
-        self.journal.meta.set(_ANSWERING, wish.to_sent_with)
+        if proposal.tries:
+            self.journal.meta.set(ANSWERING, wish.to_sent_with)
         if wish.uncertain:
             self._settle(wish.uncertain, wish.rows)
         if wish.retry_failed:

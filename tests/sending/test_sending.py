@@ -195,6 +195,29 @@ def test_a_correction_of_a_version_that_nobody_got_is_refused(write):
         campaign.send(to_sent_with="0000-00")
 
 
+def test_an_edition_that_was_begun_is_not_turned_into_a_correction(write, arrived):
+    campaign = write("club", 3)
+    first = campaign.send(limit=2).proposal.findings.fingerprint
+    with pytest.raises(UsageError, match="not begun as a correction"):
+        campaign.send(to_sent_with=first)
+    assert campaign.send().states[State.SENT] == len(arrived()) == 3
+
+
+def test_a_correction_that_reaches_nobody_leaves_the_edition_as_it_is(write, arrived):
+    first = write("club", 1).send().proposal.findings.fingerprint
+    correction = write("club", 3, 'edition = "correction"', "where = \"email != 'p1@example.com'\"")
+    assert correction.send(to_sent_with=first).tried == 0
+    assert correction.send().states[State.SENT] == 2
+    assert len(arrived()) == 3
+
+
+def test_the_version_on_record_is_one_that_somebody_got(write):
+    sent = write("club", 2).send().proposal.findings.fingerprint
+    changed = write("club", 2, subject="Other news")
+    assert changed.send().tried == 0
+    assert changed.status()["fingerprint"] == sent
+
+
 def test_forgetting_keeps_the_counts_and_nothing_else(write, tmp_path):
     campaign = write("club", 3)
     campaign.send()
