@@ -22,7 +22,10 @@ _MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 _STRICT = "{http://purl.oclc.org/ooxml/spreadsheetml/main}"
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 _STRICT_RELATION = "{http://purl.oclc.org/ooxml/officeDocument/relationships}id"
-_DATE_LETTERS = re.compile(r'"[^"]*"|\\.|\[(?!h|m|s)[^\]]*\]|general|e[+-]', re.IGNORECASE)
+_NOT_OF_A_DATE = re.compile(
+    r'"[^"]*"|[\\_*].|\[(?!(?:h+|m+|s+)\])[^\]]*\]|general|e[+-]', re.IGNORECASE | re.DOTALL
+)
+"""Texts, blanks as wide as a letter, fillers, colours and the like (ECMA-376-1, 18.8.31)."""
 
 _ROW = re.compile(rb"<(?:\w+:)?row\b([^>]*)>")
 _HIDDEN = re.compile(rb"\bhidden\s*=\s*[\"'](?:1|true|on)[\"']")
@@ -298,7 +301,7 @@ def _number_formats(archive: Archive, codes: list[str]) -> dict[int, int]:
 
 def is_date(code: str) -> bool:
     """Whether a number format shows a date, a time or a duration."""
-    return bool(re.search(r"[ymdhs]", _DATE_LETTERS.sub("", code.split(";", maxsplit=1)[0]), re.IGNORECASE))
+    return bool(re.search(r"[ymdhs]", _NOT_OF_A_DATE.sub("", code.split(";", maxsplit=1)[0]), re.IGNORECASE))
 
 
 def _styles(chunk: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:

@@ -7,8 +7,10 @@ import datetime as dt
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from list_kit import xlsx
 
-from merge.table import shown
+from merge.table import read_table, shown
+from merge.table.sheetxml import is_date
 from merge.table.shown import formatted, moment, plain_number
 
 
@@ -157,3 +159,26 @@ def test_numbers_are_rounded_as_15_digits_however_they_are_written(value, code):
         patched.setattr(shown, "_PRECISE", -1)
         careful = formatted(value, code)
     assert formatted(value, code) == careful
+
+
+@pytest.mark.parametrize(
+    "code", ["#,##0.00\\ _D_M_-", "0*s", "[Magenta]00000", '0" d"', "0\\m", "0E+00;[Yellow]0"]
+)
+def test_letters_of_a_date_that_stand_for_something_else_make_no_date(code):
+    assert not is_date(code)
+
+
+@pytest.mark.parametrize(
+    "code", ["[$-409]d/m/yy;@", "[h]:mm", "[mm]:ss", "[s]", "h:mm AM/PM", "_-d_-", "[Red]m"]
+)
+def test_formats_of_dates_and_times_are_known(code):
+    assert is_date(code)
+
+
+def test_a_number_beside_a_blank_as_wide_as_a_letter_is_shown_as_in_its_cell(tmp_path):
+    rows = [
+        ["email", "fee", "zip"],
+        ["a@example.org", (1234.5, "#,##0.00\\ _D_M_-"), (1234, "[Magenta]00000")],
+    ]
+    [row] = read_table(xlsx(tmp_path / "people.xlsx", rows))
+    assert list(row.cells.values()) == ["a@example.org", "1,234.50", "01234"]
