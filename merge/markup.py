@@ -17,6 +17,7 @@ from html import escape, unescape
 from importlib import import_module
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from urllib.parse import unquote
 
 from merge.errors import LetterError
 from merge.model import Woven, quick
@@ -33,7 +34,9 @@ _STYLED = re.compile(r"<style\b", re.IGNORECASE)
 _DOCUMENT = re.compile(r"<(?:html|body|!doctype)\b", re.IGNORECASE)
 _BODY = re.compile(r"<body\b[^>]*>", re.IGNORECASE)
 _IMAGE = re.compile(
-    r"""(<(?:img|input)\b[^>]*?\ssrc\s*=\s*|<(?:table|td|body|div)\b[^>]*?\sbackground\s*=\s*)(["'])(.*?)\2""",
+    r"""(<(?:img|input)\b(?:[^>"']|"[^"]*"|'[^']*')*?\ssrc\s*=\s*"""
+    r"""|<(?:table|td|body|div)\b(?:[^>"']|"[^"]*"|'[^']*')*?\sbackground\s*=\s*)"""
+    r"""(?:(["'])(.*?)\2|([^\s"'>]+))""",
     re.IGNORECASE | re.DOTALL,
 )
 _ELSEWHERE = re.compile(r"(?:[a-z][a-z0-9+.-]*:|//|#|$)", re.IGNORECASE)
@@ -96,12 +99,14 @@ class Body(NamedTuple):
 class _Setting:
     """What a pattern came to: texts between values, and what picks the values that stand there.
 
-    Value 0 is the preheader. `links` and `pictures` are the values that begin a link or a picture's
-    path. Where `alone`, values stand in places that the slow work looks at, and only `links` is of use.
+    Value 0 is the preheader. `links` are the values that are a link, `built` the links that begin with a
+    value and go on after it, with their tokens; `pictures` are the values that begin a picture's path.
+    Where `alone`, values stand in places that the slow work looks at, and only these links are of use.
     """
 
     digest: str
     links: tuple[int, ...] = ()
+    built: tuple[str, ...] = ()
     pictures: tuple[int, ...] = ()
     alone: bool = False
     html: tuple[str, ...] = ("",)
@@ -149,6 +154,8 @@ class Typesetter:
             digest = setting.digest
             for number in setting.links:
                 _refuse_script(values[number - 1])
+            for link in setting.built:
+                _refuse_script(self._token.sub(lambda token: values[int(token[1]) - 1], link))
             if setting.alone or not all(_ELSEWHERE.match(values[n - 1]) for n in setting.pictures):
                 shown = self._escaped(values)
                 whole = self._token.sub(lambda token: shown[int(token[1]) - 1], "".join(pattern))
@@ -198,10 +205,10 @@ class Typesetter:
         """Do the slow work."""
         whole = _judged("".join(pattern))
         html = self._as_html(whole, language)
-        links, pictures, alone = _places(html, self._token)
+        links, built, pictures, alone = _places(html, self._token)
         digest = _hash(f"{language}\0{whole}")
         if alone:
-            return _Setting(digest, links, alone=True)
+            return _Setting(digest, links, built, alone=True)
         if self._inline_css and _STYLED.search(html):
             html = _inlined(html)
         text = as_text(html)
@@ -211,12 +218,12 @@ class Typesetter:
         html_parts, html_values = _unwoven(html, self._token)
         text_parts, text_values = _unwoven(text, self._token)
         return _Setting(
-            digest, links, pictures, alone, html_parts, html_values, text_parts, text_values, images
+            digest, links, built, pictures, alone, html_parts, html_values, text_parts, text_values, images
         )  # fmt: skip
 
     def _as_html(self, pattern: str, language: str) -> str:
         if self._kind == "markdown":
-            pattern = re.sub(rf"<({self._token.pattern})>", r"[\1](\1)", pattern)
+            pattern = re.sub(rf"<({self._token.pattern}[^\s<>]*)>", r"[\1](\1)", pattern)
             return document(_markdown(self._hard_breaks).render(pattern), language, _STYLE)
         if self._kind == "mjml":
             return _mjml(pattern)
@@ -293,13 +300,16 @@ def _mjml(pattern: str) -> str:
         raise LetterError(f"the MJML cannot be read: {error}") from error
 
 
-def _places(html: str, token: re.Pattern[str]) -> tuple[tuple[int, ...], tuple[int, ...], bool]:
-    """List the values that begin a link, and those that begin the path of a picture.
+def _places(
+    html: str, token: re.Pattern[str]
+) -> tuple[tuple[int, ...], tuple[str, ...], tuple[int, ...], bool]:
+    """List the values that are a link, links that begin with a value, and values that begin a picture's path.
 
-    The third is True if a value stands where a stylesheet or a parser would look at it. Raises LetterError
+    The last is True if a value stands where a stylesheet or a parser would look at it. Raises LetterError
     for a link that runs a script.
     """
     links: list[int] = []
+    built: list[str] = []
     pictures: list[int] = []
     styles = [found[0] for found in _SHEET.finditer(html)]
     alone = any(map(token.search, styles))
@@ -316,12 +326,15 @@ def _places(html: str, token: re.Pattern[str]) -> tuple[tuple[int, ...], tuple[i
             quoted = attribute[4] is None
             alone = alone or selective or name not in _QUIET or not quoted
             within += len(numbers)
-            if token.match(value.lstrip()):
-                (links if name == "href" else pictures if name in _PICTURES else []).append(numbers[0])
+            if begin := token.match(value.lstrip()):
+                if name == "href" and begin[0] != value.strip():
+                    built.append(unescape(value))
+                else:
+                    (links if name == "href" else pictures if name in _PICTURES else []).append(numbers[0])
             elif name in _PICTURES and not _ELSEWHERE.match(value.lstrip()):
                 alone = True
         alone = alone or len(token.findall(tag[0])) != within
-    return tuple(links), tuple(pictures), alone
+    return tuple(links), tuple(built), tuple(pictures), alone
 
 
 def _refuse_script(link: str) -> None:
@@ -336,11 +349,13 @@ def _with_content_ids(html: str, token: re.Pattern[str]) -> tuple[str, tuple[tup
     found: dict[str, str] = {}
 
     def show(tag: re.Match[str]) -> str:
-        path = unescape(tag[3]).strip()
-        if _ELSEWHERE.match(path) or token.match(path):
+        written = unescape(tag[3] or tag[4] or "").strip()
+        if _ELSEWHERE.match(written) or token.match(written):
             return tag[0]
+        path = unquote(written)
         found[path] = content_id(path)
-        return f"{tag[1]}{tag[2]}cid:{found[path]}{tag[2]}"
+        mark = tag[2] or '"'
+        return f"{tag[1]}{mark}cid:{found[path]}{mark}"
 
     return _IMAGE.sub(show, html), tuple(found.items())
 

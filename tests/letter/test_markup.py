@@ -182,6 +182,47 @@ def test_a_cell_cannot_make_a_link_run_a_script(desk, kind, body, link):
     assert [problem for problem in examined.problems if "run a script" in problem.message]
 
 
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("html", '<a href="{{ a }}{{ b }}">x</a>'),
+        ("html", '<a href=" {{ a }}{{ b }}#{{ b }}">x</a>'),
+        ("html", '<a href="{{ a }}script:{{ b }}">x</a>'),
+        ("html", "<style>a[href]{color:red}</style><a href='{{ a }}{{ b }}'>x</a>"),
+        ("md", "[x]({{ a }}{{ b }})"),
+        ("md", "<{{ a }}{{ b }}>"),
+        ("md", "<{{ a }}script:x/{{ b }}>"),
+    ],
+)
+def test_two_cells_together_cannot_make_a_link_run_a_script(desk, kind, body):
+    text = f"Subject: x\n\n{body}\n"
+    examined = desk.examine(text, {"a": "java", "b": "script:alert(1)"}, f"letter.{kind}")
+    assert [problem for problem in examined.problems if "run a script" in problem.message]
+    letter = desk.letter(text, {"a": "https://x.example/", "b": "y?z=&"}, f"letter.{kind}")
+    assert "https://x.example/" in letter.html
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("html", '<img alt="" src="images/grüße 1.png">'),
+        ("html", '<img alt="" src="images/gr%C3%BC%C3%9Fe%201.png">'),
+        ("html", '<img alt="1 > 0" src="images/grüße 1.png">'),
+        ("html", "<img alt='src=\"x.png\" src=' src = 'images/grüße 1.png'>"),
+        ("html", "<img alt='' src=images/gr%C3%BC%C3%9Fe%201.png>"),
+        ("html", "<style>p{color:red}</style><img alt=x src=images/gr%C3%BC%C3%9Fe%201.png>"),
+        ("md", "![x](<images/grüße 1.png>)"),
+        ("md", "![x](images/grüße%201.png)"),
+        ("md", '![{{ a }}](<images/{{ a }} 1.png> "x")'),
+    ],
+)
+def test_a_picture_is_found_by_its_name_however_html_writes_it(desk, kind, body):
+    desk.write("images/grüße 1.png", b"\x89PNG\r\n\x1a\n")
+    letter = desk.letter(f"Subject: x\n\n{body}\n", {"a": "grüße"}, f"letter.{kind}")
+    assert [file.name for file in letter.attachments] == ["grüße 1.png"]
+    assert f"cid:{letter.attachments[0].content_id}" in letter.html
+
+
 def test_mjml_is_rendered_after_jinja(desk):
     text = (
         "Subject: x\n\n<mjml><mj-body>{% for n in names|split %}<mj-section><mj-column><mj-text "
