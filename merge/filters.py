@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from importlib import import_module
 from types import ModuleType
 
@@ -40,7 +41,9 @@ _SMALL = frozenset(
         "al",
     ]
 )
-_WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
+_LETTERS = r"(?:[^\W\d_][\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff]*)+"
+"""Letters, each with the accents that some programs write after it as characters of their own."""
+_WORD = re.compile(rf"{_LETTERS}(?:['\u2019]{_LETTERS})*")
 
 
 def split(value: str, separator: str = ",") -> list[str]:
@@ -66,8 +69,8 @@ def title(value: str) -> str:
         if word.start() > 0 and part in _SMALL:
             return part
         if (at := max(part.find("'"), part.find("\u2019"))) == 1 and len(part) > at + 2:
-            return part[0].upper() + part[at] + part[at + 1].upper() + part[at + 2 :]
-        return part[0].upper() + part[1:]
+            return part[0].title() + part[at] + part[at + 1].title() + part[at + 2 :]
+        return part[0].title() + part[1:]
 
     return _WORD.sub(one, text)
 
@@ -83,10 +86,10 @@ def moment(value: object, pattern: str = "long", locale: str = "en") -> str:
     if "%" in pattern:
         return parsed.strftime(pattern)
     if pattern not in ("short", "medium", "long", "full"):
-        return str(_babel("date").format_date(parsed, pattern, locale=locale))
+        return str(_babel("date").format_date(parsed, pattern, locale=_locale("date", locale)))
     if locale == "en" and pattern == "long":
         return f"{parsed.day} {parsed:%B} {parsed.year}"
-    return str(_babel("date").format_date(parsed, pattern, locale=locale))
+    return str(_babel("date").format_date(parsed, pattern, locale=_locale("date", locale)))
 
 
 def number(value: object, digits: int | None = None, locale: str = "en") -> str:
@@ -94,13 +97,14 @@ def number(value: object, digits: int | None = None, locale: str = "en") -> str:
     parsed = _parsed_number(value)
     if locale != "en":
         pattern = "#,##0.###" if digits is None else "#,##0" + ("." + "0" * digits if digits else "")
-        return str(_babel("number").format_decimal(parsed, pattern, locale=locale))
+        return str(_babel("number").format_decimal(parsed, pattern, locale=_locale("number", locale)))
     return f"{parsed:,}" if digits is None else f"{parsed:,.{min(digits, _MOST_DIGITS)}f}"
 
 
 def currency(value: object, code: str, locale: str = "en_US") -> str:
     """Write an amount of money: `{{ fee|currency("EUR", "de") }}` -> "1.234,50 €"; needs the extra `i18n`."""
-    return str(_babel("currency").format_currency(_parsed_number(value), code, locale=locale))
+    known = _locale("currency", locale)
+    return str(_babel("currency").format_currency(_parsed_number(value), code, locale=known))
 
 
 FILTERS: Mapping[str, Callable[..., object]] = {
@@ -141,4 +145,17 @@ def _babel(filter_name: str) -> ModuleType:
     except ImportError:
         raise LetterError(
             f"the filter {filter_name} needs Babel for this", hint='install it: pip install "mergepost[i18n]"'
+        ) from None
+
+
+@lru_cache(maxsize=64)
+def _locale(filter_name: str, name: str) -> object:
+    """Return what Babel has for a language such as "de", "pt_BR" or "pt-BR". Raises LetterError."""
+    _babel(filter_name)
+    core = import_module("babel.core")
+    try:
+        return core.Locale.parse(name.replace("-", "_"))
+    except (ValueError, core.UnknownLocaleError):
+        raise LetterError(
+            f"{name!r} is no language that {filter_name} knows", hint='write it as "de", "en_GB" or "pt_BR"'
         ) from None
