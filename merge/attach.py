@@ -45,6 +45,7 @@ OWN_FILES = re.compile(
 
 _PRIVATE_KEY = b"PRIVATE KEY-----"
 _KEY_WITHIN = 65_536
+_REORDERING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _METHOD = re.compile(rb"^METHOD:([A-Za-z]+)\r?$", re.MULTILINE)
 
 
@@ -102,6 +103,7 @@ class Shelf:
             )
         if "\0" in path:
             raise AttachmentError("a path cannot hold a NUL")
+        refuse_reordering(path)
         named = literal if literal == path else literal[: literal.rfind("/") + 1]
         beginning = Path(named)
         outside = named.startswith("~") or ".." in beginning.parts or beginning.is_absolute()
@@ -136,7 +138,10 @@ class Shelf:
 def media_type(path: str, content: bytes) -> str:
     """Return the media type of a file by its name, with what text needs to be read rightly."""
     suffix = Path(path).suffix.lower()
-    kind = _MORE_TYPES.get(suffix) or _TYPES.guess_type(f"x{suffix}")[0] or "application/octet-stream"
+    kind, coding = _TYPES.guess_type(f"x{suffix}")
+    kind = _MORE_TYPES.get(suffix) or kind
+    if not kind or coding or kind.startswith("message/"):  # a message cannot be in base64 (RFC 2046, 5.2.1)
+        return "application/octet-stream"
     if kind == "text/calendar":
         method = _METHOD.search(content)
         return "text/calendar; charset=utf-8" + (f"; method={method[1].decode().upper()}" if method else "")
@@ -147,6 +152,15 @@ def media_type(path: str, content: bytes) -> str:
             return "application/octet-stream"
         return f"{kind}; charset=utf-8"
     return kind
+
+
+def refuse_reordering(name: str) -> None:
+    """Raise AttachmentError for a file name that is shown in another order than it is written."""
+    if found := _REORDERING.search(name):
+        raise AttachmentError(
+            f"the file name holds U+{ord(found[0]):04X}, which shows its end in another place",
+            hint="a name such as report-fdp.exe would read as report-exe.pdf",
+        )
 
 
 def _within(path: str, folder: str) -> bool:

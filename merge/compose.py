@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ _ORDER = tuple(
 )
 _KINDS = ((AddressError, "address"), (AttachmentError, "attachment"))
 _KEPT = 64
-_DOMAIN = re.compile(r"@([A-Za-z0-9.-]+[A-Za-z0-9])")
+_DOMAIN = re.compile(r'@([^\s<>@,"{}]+)\s*>?\s*(?:,|$)')
 _MARKED_UP = re.compile(r"<[A-Za-z/!]|&#?\w+;")
 _OVERHEAD = 1_200
 _letter: Callable[..., Letter] = quick(Letter, without=("text", "html"))
@@ -136,7 +137,8 @@ class Composer:
         line = next((line for line in self._template.lines if line.name.lower() == "from"), None)
         found = _DOMAIN.search(line.value) if line else None
         if found:
-            return found[1].lower()
+            with suppress(AddressError):
+                return parse_mailbox(f"x@{found[1]}").address.rpartition("@")[2]
         return self._sender.address.rpartition("@")[2] if self._sender else ""
 
     def examine(self, recipient: Recipient, plans: Plans | None = None) -> Examined:

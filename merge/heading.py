@@ -12,7 +12,7 @@ from typing import Final
 
 from merge import header
 from merge.address import parse_mailbox, parse_mailboxes
-from merge.attach import File, Shelf
+from merge.attach import File, Shelf, refuse_reordering
 from merge.errors import AttachmentError, ContentError, LetterError
 from merge.model import Mailbox
 from merge.template import CLOSE, OPEN, HeaderLine
@@ -26,6 +26,7 @@ _ONCE: Final = frozenset(
         *("content-language", "unsubscribe", "list-unsubscribe"),
     }
 )
+_LEAVING: Final = frozenset({"list-unsubscribe", "list-unsubscribe-post"})
 _SLOT = re.compile(f"{OPEN}(\\d+){CLOSE}")
 _BETWEEN_COMMAS = re.compile(f'(?:{OPEN}[^{CLOSE}]*{CLOSE}|"(?:{OPEN}[^{CLOSE}]*{CLOSE}|[^"])*"|[^,])+')
 _ATOM = f"(?:{OPEN}[^{CLOSE}]*{CLOSE}|[^<>{OPEN}{CLOSE}])"
@@ -118,9 +119,13 @@ class Heading:
     def _step(self, line: HeaderLine, seen: set[str]) -> _Step:
         name = line.name.lower()
         fixed = OPEN not in line.form
-        if name in seen and name in _ONCE:
+        if name in seen and (name in _ONCE or name.startswith("list-")):
             raise LetterError(f"a second {line.name}", hint="a letter has one")
         seen.add(name)
+        if "unsubscribe" in seen and not seen.isdisjoint(_LEAVING):
+            raise LetterError(
+                "Unsubscribe writes List-Unsubscribe and List-Unsubscribe-Post itself", hint="keep one"
+            )
         if name == "bcc" or name in header.ADDRESSES:
             return _fixed_mailboxes(line) if fixed else _mailboxes(line)
         if name in _FILES:
@@ -269,6 +274,7 @@ def _file_name(line: HeaderLine) -> _Step:
             raise LetterError("Attach-As names the file of the Attach above it; there is none")
         if not name or "/" in name or "\\" in name:
             raise AttachmentError(f"{name!r} is no file name")
+        refuse_reordering(name)
         found.files[-1] = (name, found.files[-1][1])
 
     return step

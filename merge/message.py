@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from email.headerregistry import Address
+from email.headerregistry import Address, HeaderRegistry, UniqueAddressHeader
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 from typing import Any
@@ -42,7 +42,10 @@ class WirePolicy(EmailPolicy):
         return header.write(name, str(value))
 
 
-POLICY = WirePolicy(linesep="\r\n", cte_type="7bit", max_line_length=76)
+_HEADERS = HeaderRegistry()
+_HEADERS.map_to_type("disposition-notification-to", UniqueAddressHeader)  # type: ignore[arg-type] # as it maps its own
+
+POLICY = WirePolicy(linesep="\r\n", cte_type="7bit", max_line_length=76, header_factory=_HEADERS)
 """How letters are written: 76 is what RFC 2045, 6.7 allows a quoted-printable line; the default is 78."""
 
 

@@ -647,3 +647,53 @@ def test_the_texts_of_a_letter_are_put_together_when_they_are_asked_for(desk):
     assert replace(again, row=letter.row) == letter
     with pytest.raises(AttributeError, match="nosuch"):
         letter.nosuch  # noqa: B018 - that it is none is what is tested
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "Unsubscribe: https://x.example/u\nList-Unsubscribe: <https://x.example/v>",
+        "List-Unsubscribe-Post: List-Unsubscribe=One-Click\nUnsubscribe: mailto:u@x.example",
+        "List-Help: <https://x.example/a>\nList-Help: <https://x.example/b>",
+    ],
+)
+def test_no_list_header_goes_out_twice(desk, lines):
+    problem = only_problem(desk.examine(f"Subject: x\n{lines}\n\nhi\n"))
+    assert problem.line == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "domain"),
+    [
+        ("Ada <news@cafe-münchen.example>", "xn--cafe-mnchen-yhb.example"),
+        ('"me@home.example" <news@club.example>', "club.example"),
+        ("{{ name }} <news@Club.example>", "club.example"),
+        ("{{ name }} <{{ email }}>", "ada.example"),
+    ],
+)
+def test_the_message_id_is_in_the_domain_of_the_from(desk, line, domain):
+    assert desk.composer(f"From: {line}\nSubject: x\n\nhi\n").domain == domain
+
+
+def test_an_attached_message_is_not_encoded_as_a_message(desk):
+    desk.write("old.eml", b"From: a@x.example\r\n\r\nhi\r\n")
+    letter = desk.letter("Subject: x\nAttach: old.eml\n\nhi\n")
+    for content in (seal(letter).content, email_message(letter).as_bytes()):
+        (part,) = judge.read(content).files()
+        assert (part.media_type, part.filename) == ("application/octet-stream", "old.eml")
+        assert part.content == b"From: a@x.example\r\n\r\nhi\r\n"
+
+
+@pytest.mark.parametrize("line", ["Attach: {{ name }}", "Attach: a.pdf\nAttach-As: {{ name }}"])
+def test_a_file_name_that_reads_in_another_order_is_refused(desk, line):
+    desk.write("a.pdf", b"x")
+    desk.write("a\u202efdp.exe", b"x")
+    examined = desk.examine(f"Subject: x\n{line}\n\nhi\n", {"name": "a\u202efdp.exe"})
+    assert "U+202E" in only_problem(examined).message
+
+
+def test_a_receipt_is_asked_for_in_the_message_of_python_too(desk):
+    letter = desk.letter("Subject: x\nDisposition-Notification-To: Ádá <a@x.example>\n\nhi\n")
+    for content in (seal(letter).content, email_message(letter).as_bytes()):
+        value = judge.read(content).get("Disposition-Notification-To")
+        assert judge.mailboxes(value) == [("Ádá", "a@x.example")]
