@@ -29,6 +29,9 @@ DONE = Done()
 SLICE = 0.25
 """How long, in seconds, a wait may last before an interrupt is seen."""
 
+HEARD_CAP = 16 * 1024 * 1024
+"""Bytes that are kept of what is said while a message is written; the answers to a window are fewer."""
+
 
 class Hands:
     """Does what a dialogue asks for.
@@ -174,6 +177,8 @@ class Hands:
                         return Lost("closed the connection", heard)
                     if stop_early:
                         return Unread(heard)
+                    if len(heard) > HEARD_CAP:
+                        return Lost("talked on and on, and did not take the message", heard)
                 self._handed = min(len(data), done + CHUNK)
                 taken = wire.send(data[done : self._handed])
                 done += taken

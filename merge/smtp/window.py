@@ -131,6 +131,8 @@ def _whole(line: Line, case: Case) -> Generator[Step, Event, tuple[str, Reply, V
         fits = reply.refused if refusal and stage == END_OF_DATA else reply.ok or reply.refused
         if not fits or (stage == RSET and not reply.ok):
             line.slip(stage, f"answered {stage} with {reply}")
+        if stage == END_OF_DATA and reply.ok and case.phase is not Phase.DOUBTFUL:
+            line.slip(stage, f"took a message that had not left in full: {reply}")
         if stage == MAIL and reply.ok:
             line.carried += 1
         if stage == RCPT and not refusal:

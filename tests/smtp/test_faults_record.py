@@ -264,6 +264,29 @@ def test_window_recorded_but_not_written_is_given_back():
         assert [d.row for d in session.recall()] == [1, 2, 3]
 
 
+def test_no_yes_counts_for_a_message_that_did_not_leave_in_full(monkeypatch):
+    """All the answers to a window are there before its last message is."""
+
+    def hasty(peer: Peer) -> None:
+        peer.hello("PIPELINING", "CHUNKING")
+        for _ in range(4):
+            if peer.line().startswith("BDAT"):
+                peer.until(b"a line with a dot\r\n")
+        assert peer.line() == "NOOP"
+        peer.say("250 ok\n250 ok\n250 ok\n250 ok\n250 ok")
+        assert peer.line() == "RSET"
+        peer.say("\n".join(["250 ok"] * 9))
+        time.sleep(0.2)
+        peer.reset()
+
+    monkeypatch.setattr("merge.smtp.window.WEIGHT", 10**9)
+    large = delivery(3, content=b"S: x\r\n\r\n" + (b"y" * 70 + b"\r\n") * 200_000)
+    with Server(hasty, good()) as server:
+        sent = send([delivery(1), delivery(2), large], account(server, window=4), rounds=50)
+        assert server.connections == 2
+    assert sent.states == {1: "sent", 2: "uncertain", 3: "sent"}
+
+
 def test_window_cut_off_by_a_full_buffer_leaves_the_unwritten_waiting():
     def serve(peer: Peer) -> None:
         peer.hello("PIPELINING", "CHUNKING")

@@ -229,6 +229,22 @@ def test_bytes_that_nobody_read_stop_a_write():
     assert heard == [b""]
 
 
+def test_a_server_that_only_talks_is_not_listened_to_for_ever(monkeypatch):
+    def flood(peer: Peer) -> None:
+        peer.hello("PIPELINING", "CHUNKING")
+        peer.line()
+        while True:  # until the client has left
+            peer.say(b"250 ok\r\n" * 4000)
+
+    monkeypatch.setattr("merge.smtp.deeds.HEARD_CAP", 2**20)
+    large = delivery(1, content=b"S: x\r\n\r\n" + (b"y" * 70 + b"\r\n") * 200_000)
+    began = time.monotonic()
+    with Server(flood, good()) as server:
+        sent = send([large], account(server, window=4), deadlines=replace(QUICK, block=8.0))
+    assert sent.states == {1: "sent"}
+    assert time.monotonic() - began < 6
+
+
 def test_both_sides_full_do_not_wait_for_each_other(monkeypatch):
     """A window larger than both buffers, to a server that answers before it reads on."""
 
