@@ -79,6 +79,11 @@ def _lines_beyond_ascii(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 def _undecodable(stream: BinaryIO, encoding: str, file: str) -> ListError:
     name = _shown_name(encoding)
+    if name.startswith(("UTF-16", "UTF-32")):
+        return ListError(
+            f"{file} is not in {name}, or not all of it is there",
+            hint="save the list once more, or " + _HINT,
+        )
     for number, line in _lines_beyond_ascii(stream):
         try:
             line.decode(encoding)

@@ -5,6 +5,7 @@ import codecs
 import pytest
 from list_kit import read
 
+from merge.errors import ListError
 from merge.table import ListOptions, read_table
 
 GUESSED = [
@@ -98,3 +99,14 @@ def test_a_character_of_utf8_that_is_cut_off_at_the_end_is_no_utf8(tmp_path):
     table = read_table(path)
     assert [problem.kind for problem in table.problems] == ["encoding"]
     assert len(list(table)) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_a_file_of_wide_characters_that_breaks_off_is_refused_without_a_wrong_line(tmp_path, encoding):
+    path = tmp_path / "people.csv"
+    path.write_bytes("name,email\nJörg,j@example.org\nBob,b@example.org\n".encode(encoding)[:-1])
+    with pytest.raises(
+        ListError, match=f"is not in {encoding.upper()}, or not all of it is there"
+    ) as refused:
+        read_table(path)
+    assert refused.value.problems == ()
