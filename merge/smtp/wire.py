@@ -202,7 +202,7 @@ class Wire:
                 hint=_certificate_hint(error),
             ) from None
         except ssl.SSLError as error:
-            raise _handshake_failure(error, self._host, self._port) from None
+            raise _handshake_failure(error, self._host, self._port, upgraded=self._heard) from None
         except OSError as error:
             raise Broken(f"broke off the TLS handshake ({_words(error)})") from None
 
@@ -364,9 +364,15 @@ def _certificate_hint(error: ssl.SSLCertVerificationError) -> str:
     )
 
 
-def _handshake_failure(error: ssl.SSLError, host: str, port: int) -> MergeError:
+def _handshake_failure(error: ssl.SSLError, host: str, port: int, *, upgraded: bool) -> MergeError:
+    """Return what a failed handshake means; `upgraded`: the line was in clear before."""
     reason = error.reason or ""
     if reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}:
+        if upgraded:
+            return CarrierError(
+                f"{host}:{port} went on in clear after its answer to STARTTLS",
+                hint="Someone may be interfering with the connection. Try another network.",
+            )
         return CarrierError(
             f"{host}:{port} does not speak TLS from the start",
             hint='Port 465 usually wants security = "tls", ports 587 and 25 "starttls".',

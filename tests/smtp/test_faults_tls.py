@@ -175,6 +175,24 @@ def test_what_follows_the_answer_to_starttls_in_clear_is_never_taken_for_an_answ
     assert heard == [b""], "something was said to who interferes"
 
 
+def test_clear_text_in_the_handshake_is_no_wrong_port():
+    def inject(peer: Peer) -> None:
+        peer.hello("STARTTLS")
+        assert peer.line() == "STARTTLS"
+        peer.say("220 go ahead")
+        peer.hear(1)
+        peer.say("250-me\n250 AUTH PLAIN\n235 welcome")
+        peer.wait_until_left()
+
+    with Server(inject) as server:
+        sent = send(letters(1), account(server, security="starttls", **SECRET))
+        assert server.connections == 1
+    assert sent.states == {1: "waiting"}
+    assert "went on in clear" in sent.stop
+    assert "interfering" in sent.stop
+    assert "465" not in sent.stop
+
+
 def test_auth_only_before_tls_is_not_used(authority, trusted):
     context = context_of(authority.issue_cert("localhost"))
     heard = []
