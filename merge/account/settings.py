@@ -90,11 +90,7 @@ def read_account(
     account's password is not used. Returns None where neither the campaign, nor accounts.toml, nor the
     environment has one. Raises ConfigError when one is named that is not there or cannot be followed.
     """
-    overrides = {
-        key: environ[name]
-        for key in ("host", "port", "security", "user")
-        if (name := f"MERGEPOST_{key.upper()}") in environ and environ[name]
-    }
+    overrides = _overrides(environ)
     table: dict[str, Any] = {}
     name, check = "", TomlFile("the environment")
     if isinstance(named, Mapping):
@@ -120,6 +116,18 @@ def read_account(
     if environ.get("MERGEPOST_PASSWORD"):
         account = replace(account, secret=SecretReference("env", "MERGEPOST_PASSWORD"))
     return account
+
+
+def _overrides(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what the environment says of an account. Raises ConfigError for what is no text."""
+    found = {}
+    for key in ("host", "port", "security", "user"):
+        name = f"MERGEPOST_{key.upper()}"
+        if value := environ.get(name):
+            if any("\ud800" <= char <= "\udfff" for char in value):
+                raise ConfigError(f"{name} is not text in UTF-8", hint="set it anew")
+            found[key] = value
+    return found
 
 
 def _is_its_host(host: str, table: Mapping[str, Any]) -> bool:

@@ -68,6 +68,13 @@ def test_with_its_own_host_or_where_it_waits_for_one_it_is_used(table, secret, h
     assert found.secret.value
 
 
+@pytest.mark.parametrize("name", ["HOST", "PORT", "SECURITY", "USER"])
+def test_a_value_in_another_encoding_is_told_with_its_name(name):
+    latin = "j\udcf6rg"  # as Python reads such bytes from the environment
+    with pytest.raises(ConfigError, match=f"MERGEPOST_{name} is not text in UTF-8"):
+        read({"host": "mail.club.example", "user": "ada"}, **{name: latin})
+
+
 def test_the_environment_can_give_the_password_for_its_host():
     found = read({"host": "mail.club.example", **OWN["env"]}, HOST="ci.example", PASSWORD="s3cret")
     assert found.secret == SecretReference("env", "MERGEPOST_PASSWORD")
