@@ -20,6 +20,7 @@ _TAG = re.compile(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", re.DOTALL)
 _COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 _BLANK_LINE = re.compile(r"^[ \t]*(?:\n|\Z)", re.MULTILINE)
 _NAME = re.compile(r"([A-Za-z][!-9;-z|~]*)[ \t]*:")
+_HEADER_WITHIN = re.compile(r"(?<=\n)[A-Za-z][!-9;-z|~]*[ \t]*:[^\n]*")
 _LEADING_TAGS = re.compile(r"(?:[ \t]*(?:\{%[^\n]*?%\}|\{#[^\n]*?#\}))*[ \t]*")
 _RAW = re.compile(r"\{%[-+]?\s*raw\s*-?%\}.*?\{%[-+]?\s*endraw\s*[-+]?%\}", re.DOTALL)
 _STATEMENT = re.compile(r"\{%([-+]?)(.*?)([-+]?)%\}|\{#([-+]?)(.*?)([-+]?)#\}", re.DOTALL)
@@ -185,19 +186,27 @@ def at(  # noqa: PLR0913, PLR0917 - what a Problem is made of
     return Problem("error", kind, message, name, line, position - start + 1, width, hint=hint, source=source)
 
 
+def _foreign_line(line: str) -> str:
+    return (
+        f"the letter has to write the names of its headers itself; this came in from elsewhere: {line[:60]!r}"
+    )
+
+
 def header_lines(rendered: str) -> list[tuple[str, str, int]]:
     """Read a rendered header block into (name, value still marked, line).
 
-    Raises ValueError for a text that belongs to no header.
+    Raises ValueError for a text that belongs to no header, and for a header that came in with a file.
     """
     first, *blocks = rendered.split(START)
     if first.strip():
-        raise ValueError(first.strip())
+        raise ValueError(_foreign_line(first.strip()))
     lines = []
     for block in blocks:
         number, _, rest = block.partition(":")
         name, _, value = rest.partition(":")
         if "\n" in value:
+            if found := _HEADER_WITHIN.search(value):
+                raise ValueError(_foreign_line(found[0]))
             value = " ".join(part for part in map(str.strip, value.split("\n")) if part)
         lines.append((name.rstrip(), value.strip(), int(number)))
     return lines

@@ -350,6 +350,31 @@ def test_a_cell_that_is_no_name_of_a_file_is_told_briefly(desk, name):
     assert len(error.value.message) < 120
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        'Subject: x\n{% include "more.txt" %}\n',
+        '{% include "more.txt" %}\nSubject: x\n',
+        'Subject: x\n{% from "macro.txt" import more %}{{ more() }}\n',
+    ],
+)
+def test_a_header_from_another_file_is_refused_and_not_taken_for_the_one_above(desk, head):
+    desk.write("more.txt", "Reply-To: a@x.example\n")
+    desk.write("macro.txt", "{% macro more() %}\nReply-To: a@x.example\n{% endmacro %}")
+    with pytest.raises(LetterError, match=r"Reply-To: a@x\.example|line break") as error:
+        template(desk, f"{head}\nhi\n").render(recipient())
+    assert error.value.problems[0].row == 2
+
+
+def test_a_file_may_bring_what_a_header_says(desk):
+    desk.write("words.txt", "Spring news:\n  for {{ email }}\n")
+    letter = template(desk, 'Subject: {% include "words.txt" %}\nX-A: b\n\nhi\n').render(recipient())
+    assert [(name, value) for name, value, _ in letter.headers] == [
+        ("Subject", "Spring news: for zoe@x.example"),
+        ("X-A", "b"),
+    ]
+
+
 def test_lines_that_hold_only_a_statement_leave_nothing_behind(desk):
     text = (
         "Subject: x\n\na\n{% if email %}\nb {% if email %}c{% endif %}\n"
