@@ -46,7 +46,7 @@ OWN_FILES = re.compile(
 _PRIVATE_KEY = b"PRIVATE KEY-----"
 _KEY_WITHIN = 65_536
 _REORDERING = re.compile("[\u202a-\u202e\u2066-\u2069]")
-_METHOD = re.compile(rb"^METHOD:([A-Za-z]+)\r?$", re.MULTILINE)
+_METHOD = re.compile(rb"^METHOD:([A-Za-z]+)\r?$", re.MULTILINE | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,16 +142,14 @@ def media_type(path: str, content: bytes) -> str:
     kind = _MORE_TYPES.get(suffix) or kind
     if not kind or coding or kind.startswith("message/"):  # a message cannot be in base64 (RFC 2046, 5.2.1)
         return "application/octet-stream"
-    if kind == "text/calendar":
-        method = _METHOD.search(content)
-        return "text/calendar; charset=utf-8" + (f"; method={method[1].decode().upper()}" if method else "")
-    if kind.startswith("text/"):
-        try:
-            content.decode()
-        except UnicodeDecodeError:
-            return "application/octet-stream"
-        return f"{kind}; charset=utf-8"
-    return kind
+    if not kind.startswith("text/"):
+        return kind
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return "application/octet-stream"
+    method = _METHOD.search(content) if kind == "text/calendar" else None
+    return f"{kind}; charset=utf-8" + (f"; method={method[1].decode().upper()}" if method else "")
 
 
 def refuse_reordering(name: str) -> None:

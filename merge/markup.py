@@ -352,7 +352,7 @@ def _with_content_ids(html: str, token: re.Pattern[str]) -> tuple[str, tuple[tup
         written = unescape(tag[3] or tag[4] or "").strip()
         if _ELSEWHERE.match(written) or token.match(written):
             return tag[0]
-        path = unquote(written)
+        path = unquote(written).removeprefix("./")
         found[path] = content_id(path)
         mark = tag[2] or '"'
         return f"{tag[1]}{mark}cid:{found[path]}{mark}"

@@ -697,3 +697,14 @@ def test_a_receipt_is_asked_for_in_the_message_of_python_too(desk):
     for content in (seal(letter).content, email_message(letter).as_bytes()):
         value = judge.read(content).get("Disposition-Notification-To")
         assert judge.mailboxes(value) == [("Ádá", "a@x.example")]
+
+
+def test_an_invitation_is_one_in_small_letters_too_and_never_falsely_called_utf8(desk):
+    for name, line, found in [
+        ("a.ics", b"method:request", "text/calendar; charset=utf-8; method=REQUEST"),
+        ("b.ics", b"METHOD:REQUEST\r\nSUMMARY:\xfc", "application/octet-stream"),
+    ]:
+        desk.write(name, b"BEGIN:VCALENDAR\r\n" + line + b"\r\nEND:VCALENDAR\r\n")
+        letter = desk.letter(f"Subject: x\nAttach: {name}\n\nhi\n")
+        assert letter.attachments[0].media_type == found
+        judge.read(seal(letter).content)

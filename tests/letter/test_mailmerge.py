@@ -149,6 +149,7 @@ def test_an_attached_picture_that_the_letter_shows(desk):
     )
     letter = desk.letter(text, name=NAME)
     shown = [file for file in letter.attachments if file.content_id]
+    assert letter.attachments == tuple(shown)
     assert len(shown) == 1
     assert f"cid:{shown[0].content_id}" in letter.html
 

@@ -211,6 +211,7 @@ def test_two_cells_together_cannot_make_a_link_run_a_script(desk, kind, body):
         ("html", "<img alt='src=\"x.png\" src=' src = 'images/grüße 1.png'>"),
         ("html", "<img alt='' src=images/gr%C3%BC%C3%9Fe%201.png>"),
         ("html", "<style>p{color:red}</style><img alt=x src=images/gr%C3%BC%C3%9Fe%201.png>"),
+        ("html", '<img alt="" src="./images/grüße 1.png"><img alt="" src="images/grüße 1.png">'),
         ("md", "![x](<images/grüße 1.png>)"),
         ("md", "![x](images/grüße%201.png)"),
         ("md", '![{{ a }}](<images/{{ a }} 1.png> "x")'),
