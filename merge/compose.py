@@ -249,8 +249,8 @@ class Composer:
             refuse_spoiled(readable.text if readable else "")
         images = [(content_id, self._picture(rendered.template, path)) for path, content_id in body.images]
         if images and rendered.template.foreign:
-            shown = {file.digest for _, file in images}
-            taken.files = [(name, file) for name, file in taken.files if file.digest not in shown]
+            pictured = {file.digest for _, file in images}
+            taken.files = [(name, file) for name, file in taken.files if file.digest not in pictured]
         digest = _digest(headers, taken.bcc, preheader, rendered, body, (*taken.files, *images))
         return _Plan(headers, mailboxes, taken.bcc, taken.files, images, body, subject, digest)
 
