@@ -67,8 +67,9 @@ class Console:
 
     def insist(self, lines: Iterable[str]) -> None:
         """Print to stderr, quiet or not."""
-        for line in lines:
-            _write(sys.stderr, self._colored(self.placed(line)))
+        with _heard_or_not():
+            for line in lines:
+                _write(sys.stderr, self._colored(self.placed(line)))
 
     def placed(self, line: str) -> str:
         """Return a line whose commands name the campaign as the person did."""
@@ -113,6 +114,15 @@ def _write(stream: TextIO, text: str) -> None:
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
     stream.flush()
+
+
+@contextmanager
+def _heard_or_not() -> Iterator[None]:
+    """Let nothing be said where nobody hears it any more: a closed terminal or pipe must not end a run."""
+    try:
+        yield
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _has_width(stream: TextIO) -> bool:
@@ -302,7 +312,8 @@ class Bar:
         if self._lines:
             self._console.talk([words])
         else:
-            self._bar.write(words, file=sys.stderr)
+            with _heard_or_not():
+                self._bar.write(words, file=sys.stderr)
 
     def close(self) -> None:
         """Take the bar away; the summary follows."""

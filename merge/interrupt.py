@@ -37,6 +37,7 @@ class Interrupt:
 def interruptible(clock: Clock, tell: Callable[[str], None]) -> Iterator[Interrupt]:
     """Turn the first SIGINT, SIGTERM or SIGHUP into `clock.interrupt()`, a second into StoppedNow.
 
+    A second SIGHUP changes nothing: one closed terminal sends several, those of the kernel and of a shell.
     Outside the main thread, where signals cannot be handled, it changes nothing.
     """
     asked = Interrupt()
@@ -47,11 +48,14 @@ def interruptible(clock: Clock, tell: Callable[[str], None]) -> Iterator[Interru
     def handle(number: int, frame: FrameType | None) -> None:
         del frame
         if asked.signal:
+            if number == hangup:
+                return
             raise StoppedNow(number)
         asked.signal = number
         clock.interrupt()
         tell("Stopping after this message... (once more to stop now)")
 
+    hangup = getattr(signal, "SIGHUP", None)
     numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
     before = {number: signal.signal(number, handle) for number in numbers}
     try:

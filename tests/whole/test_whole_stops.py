@@ -88,6 +88,32 @@ def test_a_second_ctrl_c_stops_at_once_and_leaves_the_message_in_flight_uncertai
         assert results(folder)[0]["state"] == "uncertain"
 
 
+def test_several_signals_of_one_closed_terminal_count_as_one(tmp_path):
+    with serving(holds_from=3) as server:
+        folder = campaign(tmp_path / "c", people(10), server=server)
+        process = begin("send", "--confirm", "10", cwd=folder)
+        assert server.held.wait(20)
+        os.kill(process.pid, signal.SIGHUP)
+        stopping(process)
+        os.kill(process.pid, signal.SIGHUP)
+        time.sleep(0.3)
+        server.released.set()
+        assert ended(process).code == 128 + signal.SIGHUP
+        assert states(folder) == {"sent": 4, "waiting": 6}
+
+
+def test_a_run_goes_on_when_nobody_reads_what_it_says(tmp_path):
+    with serving(holds_from=3) as server:
+        folder = campaign(tmp_path / "c", people(10), server=server)
+        process = begin("send", "--confirm", "10", cwd=folder)
+        assert server.held.wait(20)
+        process.stderr.close()
+        server.released.set()
+        assert process.wait(20) == 0
+        process.stdout.close()
+        assert states(folder) == {"sent": 10}
+
+
 def test_a_signal_while_nothing_is_sent_says_so(tmp_path):
     folder = campaign(tmp_path / "c", people(30_000))
     process = begin("preview", "--eml", "eml", cwd=folder)

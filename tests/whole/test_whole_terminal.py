@@ -51,6 +51,12 @@ class Terminal:
         self._process.wait()
         os.close(self._here)
 
+    def close(self) -> int:
+        """Close the terminal, as a person closes its window; return the exit code of the command."""
+        os.close(self._here)
+        self._here = os.open(os.devnull, os.O_RDONLY)
+        return self._process.wait(20)
+
     def read(self, seconds: float) -> bool:
         """Take in what was written meanwhile; False when the command has ended."""
         if not select.select([self._here], [], [], seconds)[0]:
@@ -246,3 +252,18 @@ def test_ctrl_c_is_heard_at_a_question_whichever_thread_the_system_tells_of_it(m
             os.close(here)
     assert not other.is_alive()
     assert not too_late.is_set()
+
+
+def test_a_closed_terminal_settles_the_message_in_flight(tmp_path):
+    with serving(holds_from=3) as server:
+        folder = campaign(tmp_path / "c", people(10), server=server)
+        with Terminal("send", cwd=folder) as terminal:
+            terminal.wait_for("anything else to stop:")
+            terminal.type("10\n")
+            assert server.held.wait(20)
+            later = threading.Timer(1, server.released.set)
+            later.start()
+            assert terminal.close() == 128 + signal.SIGHUP
+            later.join()
+        assert states(folder) == {"sent": 4, "waiting": 6}
+        assert len(server.mails) == 4
