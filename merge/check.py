@@ -146,6 +146,7 @@ def check(  # noqa: C901, PLR0913 - a branch for each thing that may become of a
         problems = [*recipient.problems, *who.problems, *identities.remarks(recipient, who)]
         if letter_sound and (reason := left_out(recipient)):
             found.skip(reason)
+            found.add(problem for problem in recipient.problems if _taken_as_empty(problem))
             if reason == NO_CONSENT:
                 found.add(identities.against(recipient, who))
             register.add(who.line(State.SKIPPED, reason))
@@ -180,6 +181,11 @@ def check(  # noqa: C901, PLR0913 - a branch for each thing that may become of a
     if not found.rows:
         raise ListError(f"{list_name} has no rows under its header", hint="add one row for each person")
     return found.findings()
+
+
+def _taken_as_empty(problem: Problem) -> bool:
+    """Whether a cell is not what a person sees, which may be why its row is left out."""
+    return problem.severity == "warning" and problem.kind in {"cells", "formula"}
 
 
 def _set_aside(recipient: Recipient) -> str:

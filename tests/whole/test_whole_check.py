@@ -165,3 +165,17 @@ def test_what_is_remarked_on_an_empty_row_is_told():
     found, register = look([*rows("a@x.example"), empty])
     assert found.problems == (remark,)
     assert register.rows[3][2:] == (State.SKIPPED, "empty row")
+
+
+def test_a_cell_that_may_be_why_a_row_is_left_out_is_told():
+    told = (
+        Problem("warning", "formula", "B3 shows #N/A; it is taken as empty", row=3),
+        Problem("warning", "cells", "the row has 1 cells, the header has 2", row=3),
+    )
+    other = Problem("warning", "blanks", "name has blanks at its edge", row=3)
+    unchosen = Recipient(3, {"email": "b@x.example"}, "b@x.example", problems=(*told, other))
+    found, register = look(
+        [*rows("a@x.example"), unchosen], left_out=lambda row: "not chosen by where" if row.row == 3 else ""
+    )
+    assert found.problems == told
+    assert register.rows[3][2:] == (State.SKIPPED, "not chosen by where")
