@@ -80,8 +80,13 @@ def rows_in_doubt(records: Sequence[Record]) -> list[str]:
 def _trouble(record: Record, list_name: str, now: float) -> str:
     words = " ".join(filter(None, (str(record.code or ""), record.enhanced, record.reply or record.reason)))
     advice = {
-        State.FAILED: f"failed: see {plain(list_name)}, row {record.row}",
+        State.FAILED: f"failed: {_given_up(record) or f'see {plain(list_name)}, row {record.row}'}",
         State.DEFERRED: "deferred: next try after " + (moment(record.due, now) if record.due else "a while"),
         State.UNCERTAIN: "uncertain: the server may have taken it",
     }[record.state]
     return f"  row {record.row:<5} {column(plain(record.to, 60), 28)}  {plain(words, 120)}   {advice}"
+
+
+def _given_up(record: Record) -> str:
+    """Say why a row is tried no more, where the reply alone says "later"."""
+    return plain(record.reason) if record.reply else ""

@@ -74,6 +74,8 @@ def test_a_row_that_is_deferred_too_often_has_failed(tmp_path):
         assert said.code == 3
         assert states(folder) == {"sent": 2, "failed": 1}
         assert results(folder)[1]["attempts"] == "2"
+        for told in (said.err, run("status", cwd=folder).out):
+            assert re.search(r"row 3 .*451 4\.7\.1 later +failed: given up after 2 attempts", told)
 
 
 def test_status_json_counts_every_row_in_one_of_seven_states(tmp_path):
