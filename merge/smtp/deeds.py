@@ -214,7 +214,7 @@ def _waiting(wire: Wire) -> Event | None:
 
 
 def _late(step: Read) -> Lost:
-    return Lost(f"gave no complete answer to {step.stage} in {step.seconds:g} s")
+    return Lost(f"gave no complete answer to {step.stage} in {step.seconds:g} s", late=True)
 
 
 def _rest(wire: Wire) -> bytes:

@@ -71,7 +71,7 @@ class Line:
     message that it takes, in bytes (RFC 1870; 0: it does not say). `level` is how much goes in one write.
     `carried` counts the messages it took an envelope for; `stale`: a transaction was left open, so RSET comes
     before the next MAIL; `spent`: what it was opened with is about to end; `adapting`: the level has just
-    fallen, so losing the line is no surprise.
+    fallen, so losing the line is no surprise; `silent`: an answer did not come in time.
     """
 
     docket: Docket
@@ -87,6 +87,7 @@ class Line:
     stale: bool = False
     spent: bool = False
     adapting: bool = False
+    silent: bool = False
     _lost: str = ""
     _awaited: Read | None = None
 
@@ -144,7 +145,7 @@ class Line:
         if isinstance(event, Done):
             self.reader.feed(event.heard)
         elif isinstance(event, Lost):
-            self._lost = event.reason
+            self._lost, self.silent = event.reason, event.late
             self.reader.feed(event.heard)
         elif isinstance(event, Unread):
             self.reader.feed(event.heard)

@@ -140,10 +140,11 @@ class Unread:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The line is gone, or silent for too long; `heard` is what could still be read."""
+    """The line is gone, or silent for too long (`late`); `heard` is what could still be read."""
 
     reason: str
     heard: bytes = b""
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

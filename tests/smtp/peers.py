@@ -122,7 +122,11 @@ class Memory:
         assert self.items, f"the client waits for an answer to {stage} that the script does not have"
         side, what = self.items.pop(0)
         assert side == "X", f"the client waits for an answer to {stage}, the script for {what!r}"
-        return Lost("gave no complete answer" if what == b"silence" else "closed the connection")
+        return (
+            Lost("gave no complete answer", late=True)
+            if what == b"silence"
+            else Lost("closed the connection")
+        )
 
     def _advance(self) -> None:
         while self.items and self.items[0][0] == "S":
