@@ -22,6 +22,9 @@ HIGHEST_RATIO = 200
 MOST_CELLS = 20_000_000
 """How large the used area of a sheet may be, in cells, empty ones included."""
 
+MOST_COPIES = 1_000_000
+"""How many filled cells may be copies of others, of which a file says no more than their number."""
+
 DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError)
 """What a damaged archive makes its reader raise."""
 
@@ -100,4 +103,12 @@ class Archive:
             raise ListError(
                 f"{self._file} is refused: its sheet spans {rows:,} rows and {columns:,} columns",
                 hint="delete what stands far outside the list, or save the list as CSV",
+            )
+
+    def refuse_copies(self, cells: int) -> None:
+        """Raise ListError when so many filled cells are copies of others as no list of people has."""
+        if cells > MOST_COPIES:
+            raise ListError(
+                f"{self._file} is refused: its sheet repeats the same cells {cells:,} times",
+                hint="save the list as CSV; if somebody sent you this file, don't trust it",
             )

@@ -107,6 +107,7 @@ class _Sheet:
         self._hidden = False
         self._row_filled = False
         self._width = 0
+        self._copies = 0
         self._cell: dict[str, str] | None = None
         self._text: list[str] = []
         self._paragraphs = 0
@@ -172,6 +173,8 @@ class _Sheet:
         self._row_filled = True
         self._width = max(self._width, self._column)
         self._archive.refuse_area(self._row + self._height, self._width)
+        self._copies += repeated * self._height - 1
+        self._archive.refuse_copies(self._copies)
         if any(
             _number(attributes.get(f"{_TABLE}number-{way}-spanned", "1")) > 1 for way in ("columns", "rows")
         ):

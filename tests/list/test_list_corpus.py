@@ -620,6 +620,15 @@ REFUSED = {
         {},
         ["is refused", "1,000,000 rows and 1,000 columns"],
     ),
+    "a small ods that would fill the memory": (
+        raw_ods(
+            '<table:table table:name="List"><table:table-row table:number-rows-repeated="100000">'
+            '<table:table-cell table:number-columns-repeated="100" office:value-type="float"'
+            ' office:value="1"><text:p>1.00</text:p></table:table-cell></table:table-row></table:table>',
+        ),
+        {},
+        ["is refused", "repeats the same cells 9,999,999 times"],
+    ),
 }
 
 
