@@ -337,7 +337,9 @@ class Sending:
         """Return the pace as earlier runs have left it, to plan with."""
         pace = assemble.pace(self._limits())
         since = self.clock.now() - DAY
-        past = self.ledger.recent(since) if self.ledger else self.journal.recent(since)
+        past = self.journal.recent(since)
+        if self.ledger:
+            past = max(past, self.ledger.recent(since), key=len)  # the longer one, as the run itself does
         shift = self.clock.monotonic() - self.clock.now()
         pace.feed((moment + shift, recipients) for moment, recipients in past)
         return pace

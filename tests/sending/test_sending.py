@@ -148,6 +148,16 @@ def test_the_plan_of_several_days_tells_when_the_very_last_one_goes(write):
     assert talk.proposal.finish == pytest.approx(2 * DAY, abs=5)
 
 
+def test_the_plan_counts_what_the_run_will_count_when_the_ledger_was_lost(write, tmp_path):
+    campaign = write("club", 5, "[pace]\nper_day = 3")
+    campaign.send()
+    for path in (tmp_path / "home").rglob("ledger.db*"):
+        path.unlink()
+    talk = Guarded(follow=True)
+    campaign.send(dry_run=True, talk=talk)
+    assert (talk.proposal.tries, talk.proposal.wanted) == (0, 2)
+
+
 def test_what_a_limit_leaves_out_takes_no_days(write):
     talk = Guarded(follow=True)
     write("club", 8, "[pace]\nper_day = 3").send(limit=2, dry_run=True, talk=talk)
