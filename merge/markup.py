@@ -34,8 +34,8 @@ _STYLED = re.compile(r"<style\b", re.IGNORECASE)
 _DOCUMENT = re.compile(r"<(?:html|body|!doctype)\b", re.IGNORECASE)
 _BODY = re.compile(r"<body\b[^>]*>", re.IGNORECASE)
 _IMAGE = re.compile(
-    r"""(<(?:img|input)\b(?:[^>"']|"[^"]*"|'[^']*')*?\ssrc\s*=\s*"""
-    r"""|<(?:table|td|body|div)\b(?:[^>"']|"[^"]*"|'[^']*')*?\sbackground\s*=\s*)"""
+    r"""(<(?:img|input)\b(?:[^<>"']|"[^"]*"|'[^']*')*?\ssrc\s*=\s*"""
+    r"""|<(?:table|td|body|div)\b(?:[^<>"']|"[^"]*"|'[^']*')*?\sbackground\s*=\s*)"""
     r"""(?:(["'])(.*?)\2|([^\s"'>]+))""",
     re.IGNORECASE | re.DOTALL,
 )
@@ -45,7 +45,7 @@ _MANY_BREAKS = re.compile(r"\n{3,}")
 _SHEET = re.compile(r"<(style|script)\b.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
 _PICTURES = frozenset({"src", "background"})
 _QUIET = frozenset({"href", "src", "alt", "title", "aria-label", "background"})
-_TAG = re.compile(r"<(/?[a-zA-Z][^\s>/]*)((?:[^>\"']|\"[^\"]*\"|'[^']*')*)>")
+_TAG = re.compile(r"<(/?[a-zA-Z][^\s>/]*)((?:[^>\"']++|\"[^\"]*\"|'[^']*')*+)>")
 _ATTRIBUTE = re.compile(r"([^\s=\"'>/]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>]+))")
 _LOOKS_AT_DATA = re.compile(r"\[|:empty|:has|:contains|:not", re.IGNORECASE)
 _SCRIPT = re.compile(r"(?:javascript|vbscript|data|file):", re.IGNORECASE)
