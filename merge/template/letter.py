@@ -297,7 +297,10 @@ class Choice:
             message = f"{error.message}"
             if "end of template" in message:
                 message = "something is missing at its end"
-            raise self._error(message) from error
+            elif "chunk after" in message:
+                message = "more stands there than one condition"
+            hint = next((hint for sign, hint in _SLIPS if sign.search(expression)), "")
+            raise self._error(message, hint) from error
 
     def check_columns(self, names: Sequence[str], list_name: str = "the list") -> tuple[Problem, ...]:
         """Name every column that the condition reads and the list does not have."""
@@ -332,6 +335,16 @@ class Choice:
             "error", "where", text, row=row, value=self._expression, hint=hint, source=self._expression
         )
         return LetterError(text, hint=hint, problems=(problem,))
+
+
+_SLIPS = (
+    (re.compile(r"\{[{%]"), "write the condition alone, without {{ }}"),
+    (re.compile("[\u2018-\u201e\u00ab\u00bb]"), "write straight quotes: status == 'member'"),
+    (re.compile(r"(?<![=!<>])=(?!=)"), "to compare, write ==, as in status == 'member'"),
+    (re.compile(r"<>"), "for other than, write !="),
+    (re.compile(r"&&|\|\||\b(?:AND|OR|NOT)\b"), "write and, or, not in small letters"),
+)
+"""What people write in a condition that is no Jinja2, and what to write; said only of one that is broken."""
 
 
 def choose(expression: str) -> Choice:

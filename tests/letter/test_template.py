@@ -507,6 +507,25 @@ def test_a_condition_that_breaks_off_says_so_in_words_of_its_own():
     assert caught.value.message == "where: something is missing at its end"
 
 
+@pytest.mark.parametrize(
+    ("expression", "hint"),
+    [
+        ("status = 'member'", "write =="),
+        ("status <> 'member'", "write !="),
+        ("a == 'x' && b", "and, or, not"),
+        ("a == 'x' AND b", "and, or, not"),
+        ("a || b", "and, or, not"),
+        ("status == \u201cmember\u201d", "straight quotes"),
+        ("{{ status == 'member' }}", "without {{ }}"),
+    ],
+)
+def test_a_condition_in_another_language_is_told_what_to_write(expression, hint):
+    with pytest.raises(LetterError) as caught:
+        choose(expression)
+    assert hint in caught.value.hint
+    assert "chunk" not in caught.value.message
+
+
 def test_a_cell_that_is_compared_with_a_number_tells_how_to_make_it_one():
     with pytest.raises(LetterError) as caught:
         choose("fee > 10")(recipient({"fee": "20"}))
