@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from datetime import datetime
 
@@ -77,6 +78,11 @@ def moment(epoch: float, now: float) -> str:
     """Return a point in time in the machine's own zone: "14:05", or "Thu 26 Nov 14:05" on another day."""
     at, today = (datetime.fromtimestamp(seconds).astimezone() for seconds in (epoch, now))
     return f"{at:%H:%M}" if at.date() == today.date() else f"{at:%a} {at.day} {at:%b} {at:%H:%M}"
+
+
+def start(epoch: float, now: float) -> str:
+    """Return the first whole minute that is not before a point in time: when that has surely come."""
+    return moment(math.ceil(epoch / 60) * 60, now)
 
 
 def size(octets: int) -> str:

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from merge.model import Record, State
-from merge.words import column, count, moment, plain
+from merge.words import column, count, plain, start
 
 _SHOWN_ROWS = 10
 _SHOWN_PER_CODE = 5
@@ -81,7 +81,7 @@ def _trouble(record: Record, list_name: str, now: float) -> str:
     words = " ".join(filter(None, (str(record.code or ""), record.enhanced, record.reply or record.reason)))
     advice = {
         State.FAILED: f"failed: {_given_up(record) or f'see {plain(list_name)}, row {record.row}'}",
-        State.DEFERRED: "deferred: next try after " + (moment(record.due, now) if record.due else "a while"),
+        State.DEFERRED: "deferred: next try after " + (start(record.due, now) if record.due else "a while"),
         State.UNCERTAIN: "uncertain: the server may have taken it",
     }[record.state]
     return f"  row {record.row:<5} {column(plain(record.to, 60), 28)}  {plain(words, 120)}   {advice}"

@@ -13,7 +13,7 @@ from merge.rehearsal import Rehearsal
 from merge.screens.proposal import changes
 from merge.screens.standing import counts, rows_in_trouble
 from merge.sending import Summary
-from merge.words import count, duration, moment, plain
+from merge.words import count, duration, plain, start
 
 
 def sent(summary: Summary, settings: Settings, *, sandbox: bool, now: float) -> list[str]:
@@ -40,11 +40,11 @@ def sent(summary: Summary, settings: Settings, *, sandbox: bool, now: float) -> 
         reason = (
             "the pace allows no more before" if ending.out_of_allowance else "deferred rows are tried again"
         )
-        lines.append(f"Next     mergepost send after {moment(ending.next_due, now)} ({reason})")
+        lines.append(f"Next     mergepost send after {start(ending.next_due, now)} ({reason})")
         if summary.states[State.FAILED]:
             lines.append("         mergepost send --retry-failed (after mending the failed rows)")
     elif not proposal.tries and proposal.ready and proposal.seconds > 0:
-        lines.append(f"Next     mergepost send after {moment(now + proposal.seconds, now)}")
+        lines.append(f"Next     mergepost send after {start(now + proposal.seconds, now)}")
     elif summary.next_step:
         lines.append(f"Next     {summary.next_step}")
     return lines
@@ -78,7 +78,7 @@ def _why_nothing(summary: Summary, now: float) -> str:
         return "Nothing to send in the chosen rows"
     if proposal.seconds > 0:
         return (
-            f"Nothing more can be sent before {moment(now + proposal.seconds, now)}: the pace allows no more"
+            f"Nothing more can be sent before {start(now + proposal.seconds, now)}: the pace allows no more"
         )
     return "Nothing was to be sent"
 
@@ -107,6 +107,6 @@ def rehearsed(rehearsal: Rehearsal, now: float) -> list[str]:
     )
     if rehearsal.due is not None:
         lines.append(
-            f"Next     mergepost test again after {moment(rehearsal.due, now)} (the pace allows no more)"
+            f"Next     mergepost test again after {start(rehearsal.due, now)} (the pace allows no more)"
         )
     return lines
