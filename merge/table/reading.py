@@ -246,6 +246,8 @@ def read_table(source: object, options: ListOptions | None = None, *, name: str 
 def _grid(file: Source, options: ListOptions) -> Grid:
     kind = sniff(file)
     if kind == "text":
+        if options.sheet:
+            raise ListError(f"{file.name} is a text file, and sheet is for workbooks", hint="leave sheet out")
         return Delimited(file.open, options, file.name)
     if options.encoding or options.delimiter:
         key = "encoding" if options.encoding else "delimiter"

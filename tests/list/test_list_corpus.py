@@ -620,6 +620,7 @@ REFUSED = {
         {},
         ["is refused", "1,000,000 rows and 1,000 columns"],
     ),
+    "a sheet of a text file": (b"email\na@x.example\n", {"sheet": "Members"}, ["sheet is for workbooks"]),
     "a small ods that would fill the memory": (
         raw_ods(
             '<table:table table:name="List"><table:table-row table:number-rows-repeated="100000">'
