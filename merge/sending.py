@@ -199,7 +199,7 @@ class Sending:
         if wish.uncertain:
             self._settle(wish.uncertain, wish.rows)
         if wish.retry_failed:
-            self.journal.retry_failed()
+            self.journal.retry_failed(wish.rows)
 
     def _resting(self) -> Callable[[str, str], str]:
         """Return what says, in one pass through the list, why somebody is not to be mailed again so soon."""

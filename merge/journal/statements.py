@@ -60,7 +60,7 @@ WHERE edition = :edition AND copy = 0 AND state = 'uncertain' AND listed > '' AN
 """
 RETRY_FAILED = """
 UPDATE rows SET state = 'waiting', attempts = 0, first = NULL, due = NULL, reason = ''
-WHERE edition = ? AND copy = 0 AND state = 'failed' AND listed = 'waiting'
+WHERE edition = ? AND copy = 0 AND state = 'failed' AND listed = 'waiting' AND row >= ? AND row < ?
 """
 SEEN = "SELECT id, row, listed FROM rows WHERE edition = ? AND key = ? AND copy = 0"
 ENROLLED = """

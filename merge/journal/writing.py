@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 FORMAT = Format(schema.MARK, schema.VERSION, schema.SCHEMA, schema.STEPS, schema.STAND_INS)
 
+_LAST_ROW = 2**63 - 1
+
 
 class Journal(View):
     """The journal of one edition, held by one run, to be written.
@@ -191,10 +193,14 @@ class Journal(View):
         with self._database.durable():
             return self._database.run(statement, {"edition": self._id, "key": key})
 
-    def retry_failed(self) -> int:
-        """Let every failed row be tried afresh, if the list still has it to be sent; return how many."""
+    def retry_failed(self, rows: range | None = None) -> int:
+        """Let failed rows be tried afresh, if the list still has them to be sent; return how many.
+
+        `rows` are numbers as the spreadsheet shows them; without them, every failed row is meant.
+        """
+        bounds = (rows.start, rows.stop) if rows is not None else (0, _LAST_ROW)
         with self._database.durable():
-            return self._database.run(statements.RETRY_FAILED, (self._id,))
+            return self._database.run(statements.RETRY_FAILED, (self._id, *bounds))
 
     def forget(self) -> int:
         """Remove from a finished edition whatever tells who its people are; return the number of rows.

@@ -251,6 +251,15 @@ def test_failed_rows_are_tried_afresh_on_demand(journal: Journal) -> None:
     assert state(journal, "sent") is S
 
 
+def test_failed_rows_that_were_not_chosen_stay_failed(journal: Journal) -> None:
+    enrol(journal, ["a", "b", "c"])
+    for key in "abc":
+        bring(journal, key, F)
+    row = next(record.row for record in journal.records() if record.key == "b")
+    assert journal.retry_failed(range(row, row + 1)) == 1
+    assert [state(journal, key) for key in "abc"] == [F, W, F]
+
+
 def test_message_id_and_date_stay_the_same(path: Path, clock: TestClock) -> None:
     with Journal.open(path, edition="1", clock=clock) as journal:
         enrol(journal, ["a"])
