@@ -95,21 +95,25 @@ def _answers(line: Line, cases: Sequence[Case]) -> Talk:
 def _close(line: Line, results: list[tuple[Case, Outcome | None]]) -> Talk:
     """Hear the answer to the NOOP behind a window: it shows whether the last letter's answer was its own.
 
-    With a reply too many, what the last letter's end was answered with comes in its place. With one too few
-    none comes: then the last letter has had the answer to NOOP, and is in doubt.
+    With a reply too many, what the last letter's end was answered with comes in its place. With one left out,
+    none comes, and any letter may have had the answer to what stood behind it: then no yes counts. A line that
+    ends there takes nothing away.
     """
-    case, outcome = results[-1]
-    accepted = outcome is not None and outcome.state is State.SENT
-    if accepted:
-        del results[-1]
-    reply = yield from line.hear(NOOP)
-    if accepted:
-        results.append((case, outcome))
+    try:
+        reply = yield from line.hear(NOOP)
+    except Over:
+        if line.silent:
+            results[:] = [(case, outcome) for case, outcome in results if not _accepted(outcome)]
+        raise
     if reply.closing:
         line.answered_badly(NOOP, reply)
     if not reply.ok:
         line.slip(NOOP, f"answered {NOOP} with {reply}")
     yield from line.nothing_unread(END_OF_DATA)
+
+
+def _accepted(outcome: Outcome | None) -> bool:
+    return outcome is not None and outcome.state is State.SENT
 
 
 def _settle(results: Sequence[tuple[Case, Outcome | None]]) -> None:
