@@ -249,6 +249,7 @@ class _Heard:
         first = self.refusals[0]
         if self._lower(first):
             if self.go_ahead:
+                self._one_too_many()
                 raise Over(Hangup(Run.GO_ON, f"answered {first}, and DATA with 354"))
             self.case.phase = OFFERED
             return "again"
@@ -256,8 +257,15 @@ class _Heard:
             line.habits.refusals += 1
         verdict = self._refuse()
         if verdict.run is not Run.GO_ON or (self.go_ahead and first.stage != RCPT):
+            self._one_too_many()
             line.answered_badly(first.stage, first.reply, verdict, polite=not self.go_ahead)
         return "lone dot" if self.go_ahead else "settled"
+
+    def _one_too_many(self) -> None:
+        """Raise Over where the line is to end and an answer is left, all having been heard; a 421 is none."""
+        more = self.line.reader.at_hand() if self.behind else None
+        if more and not more.closing:
+            self.line.slip(self.refusals[0].stage, f"said something that nobody asked for: {more}")
 
     def cut_short(self) -> None:
         """Settle what a refusal has settled already, when the line ends amid the answers."""
@@ -320,8 +328,8 @@ def _end(
         if line.reader.unread:
             yield from line.nothing_unread(END_OF_DATA)
     except Over as over:
-        # One answer too few ends in silence. Without a 354 among them the first may be that to MAIL.
-        if not (over.slipped or (follower and line.silent and group[-1] is not command.DATA)):
+        # With one answer left out, the last of them does not come, and the first may be that to MAIL.
+        if not (over.slipped or (follower and line.silent == _stage(group[-1]))):
             case.outcome = outcome
         raise
     case.outcome = outcome

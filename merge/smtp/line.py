@@ -71,7 +71,7 @@ class Line:
     message that it takes, in bytes (RFC 1870; 0: it does not say). `level` is how much goes in one write.
     `carried` counts the messages it took an envelope for; `stale`: a transaction was left open, so RSET comes
     before the next MAIL; `spent`: what it was opened with is about to end; `adapting`: the level has just
-    fallen, so losing the line is no surprise; `silent`: an answer did not come in time.
+    fallen, so losing the line is no surprise; `silent`: what was not answered in time, or empty.
     """
 
     docket: Docket
@@ -87,8 +87,9 @@ class Line:
     stale: bool = False
     spent: bool = False
     adapting: bool = False
-    silent: bool = False
+    silent: str = ""
     _lost: str = ""
+    _late: bool = False
     _awaited: Read | None = None
 
     def learn(self, extensions: Mapping[str, str]) -> None:
@@ -145,7 +146,7 @@ class Line:
         if isinstance(event, Done):
             self.reader.feed(event.heard)
         elif isinstance(event, Lost):
-            self._lost, self.silent = event.reason, event.late
+            self._lost, self._late = event.reason, event.late
             self.reader.feed(event.heard)
         elif isinstance(event, Unread):
             self.reader.feed(event.heard)
@@ -160,6 +161,7 @@ class Line:
         try:
             while (reply := self.reader.next()) is None:
                 if self._lost:
+                    self.silent = stage if self._late else ""
                     # The server may count attempts to log in: do not knock for ever.
                     self.end(Run.RECONNECT, self._lost, stage, tries=2 if stage == AUTH else 0)
                 self.take((yield read))

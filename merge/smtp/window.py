@@ -95,9 +95,9 @@ def _answers(line: Line, cases: Sequence[Case]) -> Talk:
 def _close(line: Line, results: list[tuple[Case, Outcome | None]]) -> Talk:
     """Hear the answer to the NOOP behind a window: it shows whether the last letter's answer was its own.
 
-    With a reply too many, what the last letter's end was answered with comes in its place. With one left out,
-    none comes, and any letter may have had the answer to what stood behind it: then no yes counts. A line that
-    ends there takes nothing away.
+    With a reply too many, what the last letter's end was answered with comes in its place. With one left out
+    none comes, and any letter may have had the answer to what stood behind it: then no yes counts. A line
+    that ends there takes nothing away.
     """
     try:
         reply = yield from line.hear(NOOP)
