@@ -101,7 +101,7 @@ def read_account(
         table = {key: value for key, value in table.items() if key not in _OF_THE_HOST}
     table |= overrides
     if "port" in overrides:
-        if not overrides["port"].isdigit():
+        if not re.fullmatch("[0-9]{1,5}", overrides["port"]):
             raise ConfigError(
                 f"MERGEPOST_PORT is {overrides['port']!r}, not a number", hint="465 and 587 are usual"
             )
