@@ -150,6 +150,13 @@ def test_the_environment_names_another_server_and_nothing_of_the_way_stays():
         assert (way.kind, way.host, way.user, way.command) == ("smtp", "smtp.ci.example", "ci", ())
 
 
+@pytest.mark.parametrize("port", ["\u00b2", "\u0665", "0x19", "-1", "9" * 5000])
+def test_the_port_of_the_environment_is_a_number(port):
+    with pytest.raises(ConfigError) as caught:
+        read_account({}, TomlFile("campaign.toml"), {"MERGEPOST_HOST": "localhost", "MERGEPOST_PORT": port})
+    assert "MERGEPOST_PORT" in caught.value.message
+
+
 @pytest.mark.parametrize(
     ("table", "kind"),
     [
