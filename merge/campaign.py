@@ -27,7 +27,7 @@ from merge.address import parse_mailbox
 from merge.check import Findings
 from merge.clock import Clock, WallClock
 from merge.compose import Plans
-from merge.config import Settings, pace_of, read_settings
+from merge.config import Settings, pace_of, read_settings, reads_once
 from merge.errors import AddressError, ContentError, JournalError, LockedError, Problem
 from merge.journal import Journal, Ledger, View
 from merge.model import Letter, Record
@@ -53,10 +53,14 @@ class Campaign:
     def load(cls, *paths: str | Path, people: object = None) -> Campaign:
         """Open a campaign folder (the current one by default), or the campaign of a list and a letter.
 
-        `people` takes the place of the list: a pandas DataFrame, or mappings of column names to values.
+        The list may be "-", standard input, or a pipe: that is read once. `people` takes the place of the
+        list: a pandas DataFrame, or mappings of column names to values.
         Raises UsageError or ConfigError; list and letter are read when they are needed.
         """
-        settings = read_settings(tuple(Path(path) for path in paths), needs_list=people is None)
+        named = tuple(Path(path) for path in paths)
+        settings = read_settings(named, needs_list=people is None)
+        if people is None and len(named) > 1 and reads_once(named[0]):
+            people = str(named[0])
         return cls(settings, people=people)
 
     @property

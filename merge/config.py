@@ -159,9 +159,15 @@ def pace_of(settings: Settings, way: AccountSettings | None) -> PaceSettings | N
     return replace(settings.pace, **rest)
 
 
+def reads_once(path: Path) -> bool:
+    """Whether a list can be read a single time: standard input, called "-", or a pipe."""
+    return str(path) == "-" or path.is_fifo()
+
+
 def _pair(list_path: Path, letter_path: Path) -> Settings:
+    once = reads_once(list_path)
     for path in (list_path, letter_path):
-        if not path.is_file():
+        if not path.is_file() and not (once and path is list_path):
             found = _alike(path.name, path.parent)
             raise UsageError(
                 f"there is no file {path}",
@@ -170,8 +176,8 @@ def _pair(list_path: Path, letter_path: Path) -> Settings:
     folder = letter_path.resolve().parent
     settings = Settings(
         folder=folder,
-        list=list_path.resolve(),
-        list_name=str(list_path),
+        list=folder if once else list_path.resolve(),
+        list_name="standard input" if str(list_path) == "-" else str(list_path),
         letter=letter_path.resolve(),
         letter_name=str(letter_path),
         edition=letter_path.name,
@@ -181,7 +187,7 @@ def _pair(list_path: Path, letter_path: Path) -> Settings:
     table, file = load_toml(folder / CAMPAIGN_FILE, CAMPAIGN_FILE)
     named = table | {"list": str(settings.list), "letter": str(settings.letter)}
     return replace(
-        _from_table(folder, named, file),
+        _from_table(folder, named, file, needs_list=not once),
         list_name=settings.list_name,
         letter_name=settings.letter_name,
         edition=f"{table['edition']}" if "edition" in table else settings.edition,

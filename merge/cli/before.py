@@ -125,6 +125,7 @@ def preview(
 ) -> None:
     """Show the letters as they would arrive; send nothing."""
     from merge import showing  # noqa: PLC0415 - keeps --help quick
+    from merge.config import reads_once  # noqa: PLC0415 - likewise
 
     with screen(quiet=quiet, no_color=no_color, paths=paths) as console:
         files = showing.Files(out, eml, mbox, rows_of(rows), all_rows)
@@ -132,6 +133,11 @@ def preview(
             showing.in_files(console, campaign_of(paths), files)
         elif rows or all_rows:
             raise UsageError("--rows and --all-rows are for --out, --eml and --mbox")
+        elif paths and reads_once(paths[0]):
+            raise UsageError(
+                "a list from a pipe can be read only once, and a live preview reads it at every change",
+                hint="name a file for the letters: --out look.html",
+            )
         else:
             showing.in_browser(console, lambda: campaign_of(paths), port, browser=not no_open)
 

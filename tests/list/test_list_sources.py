@@ -4,6 +4,7 @@ import csv
 import datetime as dt
 import enum
 import io
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import merge
 from merge.errors import ListError
 from merge.table import ListOptions, read_table
 from merge.table.given import as_text
@@ -188,3 +190,47 @@ def test_a_list_without_addresses_says_what_was_looked_for_and_what_is_there(tmp
     assert f"its first filled row reads: {names.replace(',', ' | ')};" in caught.value.hint
     assert "[columns] email" in caught.value.hint
     assert caught.value.problems == ()
+
+
+@pytest.fixture
+def letter(tmp_path):
+    (tmp_path / "letter.txt").write_text("From: ada@x.example\nSubject: Hi\n\nDear {{ name }}\n", "utf-8")
+    return tmp_path / "letter.txt"
+
+
+def mergepost(*words, given: bytes):
+    command = [sys.executable, "-c", "from merge.cli import main; main()", *words]
+    return subprocess.run(command, input=given, capture_output=True, timeout=60, check=False)
+
+
+PIPED = b"email,name\nzoe@x.example,Zo\xc3\xab\n"
+
+
+def test_standard_input_stands_where_a_list_and_a_letter_are_named(letter):
+    checked = mergepost("check", "-", str(letter), "--format", "json", given=PIPED)
+    assert checked.returncode == 0, checked.stderr
+    assert json.loads(checked.stdout)["rows"] == 1
+    shown = letter.with_name("look.html")
+    assert mergepost("preview", "-", str(letter), "--out", str(shown), given=PIPED).returncode == 0
+    assert "Dear Zoë" in shown.read_text("utf-8")
+    broken = mergepost("check", "-", str(letter), given=b"email,name\nnobody,x\n")
+    assert broken.returncode == 1
+    assert b"standard input: 1 of 1 row can't be sent" in broken.stderr + broken.stdout
+
+
+def test_a_pipe_stands_there_too_beside_the_settings_of_a_campaign(letter, tmp_path):
+    (tmp_path / "campaign.toml").write_text('letter = "letter.txt"\nwhere = "name != \'No\'"\n', "utf-8")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(PIPED + b"no@x.example,No\n",))
+    writer.start()
+    campaign = merge.Campaign.load(pipe, letter)
+    assert [message["To"] for message in campaign.messages()] == ["zoe@x.example"]
+    assert [message["To"] for message in campaign.messages()] == ["zoe@x.example"], "it is kept"
+    writer.join()
+
+
+def test_a_live_preview_needs_a_list_that_can_be_read_again(letter):
+    refused = mergepost("preview", "-", str(letter), "--no-open", given=PIPED)
+    assert refused.returncode == 2
+    assert b"only once" in refused.stderr
