@@ -50,5 +50,7 @@ class Retry:
         if attempts >= self.attempts:
             return GiveUp(f"given up after {attempts} attempts")
         if attempts > 1 and now - first_attempt > self.max_age:
-            return GiveUp(f"given up: first tried {(now - first_attempt) / 86400:.0f} days ago")
+            hours = (now - first_attempt) / 3600
+            ago = f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.1f} hours"  # noqa: PLR2004 - two days
+            return GiveUp(f"given up: first tried {ago} ago")
         return Again(now + self.first * _STEPS[min(max(attempts, 1), len(_STEPS)) - 1])

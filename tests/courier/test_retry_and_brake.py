@@ -39,6 +39,7 @@ def test_a_row_grows_too_old_but_never_at_its_first_attempt() -> None:
     assert isinstance(retry.decide(2, 0.0, 3599.0), Again)
     decision = retry.decide(2, 0.0, 3 * 86400.0)
     assert decision == GiveUp("given up: first tried 3 days ago")
+    assert retry.decide(2, 0.0, 5400.0) == GiveUp("given up: first tried 1.5 hours ago")
     assert isinstance(retry.decide(1, 0.0, 86400.0), Again)
 
 
