@@ -27,7 +27,7 @@ _ADDRESS_NAMES = frozenset(("address", "email", "e-mail", "mail", "email address
 _DELIMITERS = ",;\t"
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
-_SPREADSHEET_MARK = re.compile(r"'(?=[=+@-])")
+_SPREADSHEET_MARK = re.compile(r"\A'(?=[=+@-])")
 """The apostrophe that keeps a spreadsheet from taking a text for a formula."""
 _FORMULA = ("=", "+", "-", "@")
 _SHOWN = 20
@@ -243,7 +243,7 @@ class _Layout:
 
 def _form(text: str) -> str:
     """Return an address or `@domain` in the form that it is compared in. Raises AddressError."""
-    bare = _SPREADSHEET_MARK.sub("", text.strip(), count=1) if text.lstrip()[:1] == "'" else text.strip()
+    bare = _SPREADSHEET_MARK.sub("", text.strip())
     if not bare.startswith("@"):
         return normalise(bare)
     return normalise(f"x{bare}")[1:]
@@ -268,7 +268,7 @@ def _day(text: str) -> date | None:
 
 def _flat(text: str) -> str:
     """Return a text on one line, without what a terminal or another reader could stumble over."""
-    return _BLANKS.sub(" ", _SPREADSHEET_MARK.sub("", text, count=1) if text[:1] == "'" else text).strip()
+    return _BLANKS.sub(" ", _SPREADSHEET_MARK.sub("", text)).strip()
 
 
 def _decoded(content: bytes, path: Path) -> str:

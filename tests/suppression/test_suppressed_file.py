@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from merge.address import normalise
@@ -319,6 +319,7 @@ TEXT = st.text(max_size=40) | st.just("ann@x.org")
     people=st.lists(st.tuples(LOCAL, DOMAIN, TEXT, st.none() | st.dates()), max_size=8),
     before=st.sampled_from([b"", b"zoe@x.org", b"\xef\xbb\xbfreason;address\r\n", b"date\taddress\n"]),
 )
+@example(people=[("''", "x.org", "", None)], before=b"")
 def test_what_is_appended_is_read_back(
     tmp_path_factory: pytest.TempPathFactory,
     people: list[tuple[str, str, str, date | None]],
